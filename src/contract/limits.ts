@@ -1,0 +1,39 @@
+/** Every bound that a user can meet, with its reason. Units stand last in the names. */
+
+/** One request, secrets and certificates included; a Cocos client sends at most a few PEM files. */
+export const REQUEST_MAX_BYTES = 256 * 1024;
+/** A PEM file (a chain of certificates fits). */
+export const PEM_MAX_BYTES = 64 * 1024;
+/** URLs, tokens and keys that end as one line of the guest's environment file. */
+export const ENVIRONMENT_VALUE_MAX_CHARS = 4096;
+/** KBS parameters stand on the kernel command line, of which Linux x86 reads 2047 bytes in all. */
+export const KBS_PARAMS_MAX_CHARS = 256;
+export const KERNEL_CMDLINE_MAX_CHARS = 2047;
+export const LABELS_MAX_COUNT = 32;
+export const LABEL_KEY_MAX_CHARS = 63;
+export const LABEL_VALUE_MAX_CHARS = 255;
+export const NAME_MAX_CHARS = 128;
+export const POOL_MAX_CHARS = 40;
+export const OWNER_MAX_CHARS = 64;
+export const IDEMPOTENCY_KEY_MAX_CHARS = 255;
+export const PROBE_TEXT_MAX_CHARS = 200;
+/** TTL, queue and boot limits: a year is longer than any computation and far below timer and Redis limits. */
+export const DURATION_MAX_MS = 365 * 24 * 3600 * 1000;
+export const ATTEMPTS_MAX = 20;
+/** What a VM may hand back over `drover.result`. */
+export const RESULT_MAX_BYTES = 64 * 1024;
+/** What is kept of console and QEMU output in a VM's result. */
+export const TAIL_MAX_LINES = 200;
+export const TAIL_MAX_BYTES = 64 * 1024;
+/** What Redis holds of a live VM's console. */
+export const LIVE_CONSOLE_MAX_BYTES = 64 * 1024;
+export const LIST_PAGE_MAX = 500;
+export const LIST_PAGE_DEFAULT = 50;
+/** `Prefer: wait=N` is cut to this, so that a client's open request is always bounded. */
+export const PREFER_WAIT_MAX_S = 600;
+/** BullMQ's own ceiling of a job priority (21 bits). */
+export const PRIORITY_MAX = 2_097_151;
+/** sun_path holds 107 bytes; below the state directory stand vms/<uuid>/<epoch>/<socket>. */
+export const STATE_DIR_MAX_BYTES = 48;
+/** Records of a VM's launches that are kept in its record. */
+export const LAUNCHES_KEPT = 20;

@@ -1,0 +1,74 @@
+import { z } from "zod";
+import { CAUSE_CODES } from "./causes.ts";
+
+const cause = z.strictObject({ code: z.enum(CAUSE_CODES), message: z.string() });
+const epoch = z.int().nonnegative().describe("Number of the launch, from 1; grows with every fetch.");
+const launch = { host: z.string(), epoch };
+
+/**
+ * Every event, its data and when it happens. Names are past or present states, never renamed; docs/events.md is made
+ * from this table.
+ */
+export const EVENT_CATALOGUE = {
+  "vm.queued": {
+    when: "The request was accepted, or a VM went back to the queue without using an attempt, or was retried by hand.",
+    data: z.strictObject({
+      pool: z.string(),
+      reason: z.enum(["accepted", "requeued", "released", "retried_by_hand"]),
+      cause: cause.optional(),
+      delayMs: z.int().optional(),
+    }),
+  },
+  "vm.preparing": {
+    when: "A host took the VM: slot and port are held, files are being made.",
+    data: z.strictObject({ ...launch, port: z.int() }),
+  },
+  "vm.port_changed": {
+    when: "The port turned out to be taken by a foreign process; the next one was taken within the same attempt.",
+    data: z.strictObject({ ...launch, port: z.int(), setAside: z.int() }),
+  },
+  "vm.starting": { when: "QEMU was started.", data: z.strictObject({ ...launch, port: z.int(), pid: z.int() }) },
+  "vm.running": {
+    when: "QEMU says that the guest runs and the forwarded port is bound by this QEMU.",
+    data: z.strictObject({ ...launch, address: z.string(), port: z.int(), bootMs: z.int() }),
+  },
+  "vm.ready": { when: "The readiness probe answered.", data: z.strictObject({ ...launch, readyMs: z.int() }) },
+  "vm.removal_requested": {
+    when: "Somebody asked for the removal, or a time limit did. From here on the VM is never launched again.",
+    data: z.strictObject({ reason: z.enum(["requested", "ttl", "queue_timeout"]), by: z.string() }),
+  },
+  "vm.stopping": { when: "The host began to stop the VM.", data: z.strictObject({ ...launch, reason: z.string() }) },
+  "vm.retrying": {
+    when: "A launch failed and another attempt follows after the delay.",
+    data: z.strictObject({ ...launch, cause, attempt: z.int(), attempts: z.int(), delayMs: z.int() }),
+  },
+  "vm.completed": {
+    when: "The guest ended by itself, with exit code 0 where it handed one back.",
+    data: z.strictObject({ ...launch, reason: z.string(), exitCode: z.int().nullable() }),
+  },
+  "vm.removed": { when: "The VM is gone on request: no process, file, port or secret is left.", data: z.strictObject({ reason: z.string() }) },
+  "vm.expired": { when: "The VM is gone because its time limit passed.", data: z.strictObject({ reason: z.enum(["ttl", "queue_timeout"]) }) },
+  "vm.failed": {
+    when: "The last attempt failed, or the cause makes a retry senseless.",
+    data: z.strictObject({ cause, attempt: z.int(), host: z.string().nullable(), epoch, exitCode: z.int().nullable() }),
+  },
+} as const satisfies Record<string, { when: string; data: z.ZodType }>;
+
+export type VmEventType = keyof typeof EVENT_CATALOGUE;
+export type VmEventData<T extends VmEventType> = z.infer<(typeof EVENT_CATALOGUE)[T]["data"]>;
+export const VM_EVENT_TYPES = Object.keys(EVENT_CATALOGUE) as [VmEventType, ...VmEventType[]];
+
+/** The CloudEvents 1.0 envelope in which an event reaches a reader (structured JSON mode). */
+export const CloudEvent = z.strictObject({
+  specversion: z.literal("1.0"),
+  id: z.string().describe("`<vmId>/<sequence>`: the same event always has the same id."),
+  source: z.string().describe("Where the event was written: `/drover/vms`."),
+  type: z.enum(VM_EVENT_TYPES),
+  subject: z.string().describe("The VM's id."),
+  time: z.iso.datetime(),
+  datacontenttype: z.literal("application/json"),
+  sequence: z.string().describe("Counts the events of one VM from 1, without holes (CloudEvents extension)."),
+  owner: z.string(),
+  data: z.record(z.string(), z.unknown()),
+});
+export type CloudEvent = z.infer<typeof CloudEvent>;

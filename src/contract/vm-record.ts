@@ -1,0 +1,85 @@
+import { z } from "zod";
+import { CAUSE_CODES } from "./causes.ts";
+import { PRIORITY_CLASSES, VmSpec } from "./vm-request.ts";
+import { VM_STATES } from "./vm-state.ts";
+
+export const RECORD_VERSION = 1;
+
+const ms = z.coerce.number().int().nonnegative();
+const json = <T extends z.ZodType>(schema: T) =>
+  z
+    .string()
+    .transform((text, context): unknown => {
+      try {
+        return JSON.parse(text);
+      } catch {
+        context.addIssue({ code: "custom", message: "is not JSON" });
+        return z.NEVER;
+      }
+    })
+    .pipe(schema);
+
+export const CauseRecord = z.strictObject({ code: z.enum(CAUSE_CODES), message: z.string() });
+
+export const LaunchRecord = z.strictObject({
+  epoch: z.int(),
+  host: z.string(),
+  port: z.int().nullable(),
+  startedAtMs: z.int(),
+  endedAtMs: z.int().nullable(),
+  cause: CauseRecord.nullable(),
+});
+export type LaunchRecord = z.infer<typeof LaunchRecord>;
+
+export const ResultRecord = z.strictObject({
+  exitCode: z.int().nullable(),
+  /** Base64 of what the guest handed back over `drover.result`; null when it sent no complete message. */
+  data: z.string().nullable(),
+});
+export type ResultRecord = z.infer<typeof ResultRecord>;
+
+/**
+ * The VM record: a hash in Redis from ACCEPT on. Text fields as Redis holds them are read here and nowhere else.
+ * Unknown fields are kept by the scripts and ignored by this reader, so that an older API can read a newer record.
+ */
+export const VmRecord = z.object({
+  v: z.coerce.number().int().min(1),
+  vmId: z.uuid(),
+  owner: z.string(),
+  pool: z.string(),
+  priority: z.enum(PRIORITY_CLASSES),
+  /** The number that BullMQ sorts by. */
+  jobPriority: z.coerce.number().int(),
+  spec: json(VmSpec),
+  digest: z.string(),
+  attempts: z.coerce.number().int(),
+  attemptsMade: z.coerce.number().int().default(0),
+  hasSecrets: z.enum(["0", "1"]).transform((flag) => flag === "1"),
+  state: z.enum(VM_STATES),
+  epoch: z.coerce.number().int(),
+  seq: z.coerce.number().int(),
+  createdAtMs: ms,
+  stateAtMs: ms,
+  host: z.string().optional(),
+  token: z.string().optional(),
+  port: z.coerce.number().int().optional(),
+  address: z.string().optional(),
+  /** Kept across launches: the TTL counts from the first `running`. */
+  firstRunningAtMs: ms.optional(),
+  deadlineAtMs: ms.optional(),
+  queueDeadlineAtMs: ms.optional(),
+  runningAtMs: ms.optional(),
+  readyAtMs: ms.optional(),
+  endedAtMs: ms.optional(),
+  retryAtMs: ms.optional(),
+  tee: z.string().optional(),
+  accel: z.string().optional(),
+  command: z.string().optional(),
+  endReason: z.string().optional(),
+  cause: json(CauseRecord).optional(),
+  result: json(ResultRecord).optional(),
+  launches: json(z.array(LaunchRecord)).optional(),
+  removal: json(z.strictObject({ reason: z.enum(["requested", "ttl", "queue_timeout"]), by: z.string(), atMs: z.int() })).optional(),
+  idempotencyKey: z.string().optional(),
+});
+export type VmRecord = z.infer<typeof VmRecord>;

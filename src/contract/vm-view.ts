@@ -1,0 +1,107 @@
+import { z } from "zod";
+import { CAUSE_CODES } from "./causes.ts";
+import { LIST_PAGE_DEFAULT, LIST_PAGE_MAX } from "./limits.ts";
+import { PRIORITY_CLASSES, VmSpec } from "./vm-request.ts";
+import { VM_STATES } from "./vm-state.ts";
+
+const time = z.iso.datetime();
+
+export const CauseView = z.strictObject({
+  code: z.enum(CAUSE_CODES),
+  message: z.string(),
+  fault: z.enum(["vm", "host"]),
+  action: z.string().describe("What an operator can do."),
+});
+
+export const LaunchView = z.strictObject({
+  epoch: z.int(),
+  host: z.string(),
+  port: z.int().nullable(),
+  startedAt: time,
+  endedAt: time.nullable(),
+  cause: z.strictObject({ code: z.enum(CAUSE_CODES), message: z.string() }).nullable(),
+});
+
+/** A VM as every interface shows it. Made by one function from record, job and lease. */
+export const VmView = z.strictObject({
+  id: z.uuid(),
+  state: z.enum(VM_STATES),
+  owner: z.string(),
+  pool: z.string(),
+  priority: z.enum(PRIORITY_CLASSES),
+  spec: VmSpec.describe("The request without its secrets."),
+  hasSecrets: z.boolean(),
+  epoch: z.int(),
+  attempts: z.strictObject({ made: z.int(), max: z.int() }),
+  host: z.string().nullable(),
+  address: z
+    .strictObject({ host: z.string(), port: z.int() })
+    .nullable()
+    .describe("What a client connects to while the VM lives."),
+  tee: z.string().nullable(),
+  accel: z.string().nullable(),
+  createdAt: time,
+  stateSince: time,
+  runningAt: time.nullable(),
+  readyAt: time.nullable(),
+  endedAt: time.nullable(),
+  retryAt: time.nullable(),
+  expiresAt: time.nullable(),
+  removal: z.strictObject({ reason: z.string(), by: z.string(), at: time }).nullable(),
+  endReason: z.string().nullable(),
+  cause: CauseView.nullable(),
+  result: z
+    .strictObject({
+      exitCode: z.int().nullable(),
+      data: z.string().nullable().describe("Base64 of the bytes that the guest handed back."),
+      text: z.string().nullable().describe("The same as text, where it is valid UTF-8."),
+    })
+    .nullable(),
+  command: z.string().nullable().describe("The QEMU command of the last launch as one shell line, secrets masked."),
+  launches: z.array(LaunchView),
+});
+export type VmView = z.infer<typeof VmView>;
+
+/** One VM with the end of its console and of QEMU's own output. */
+export const VmDetail = VmView.extend({
+  tail: z.strictObject({ console: z.string(), qemu: z.string() }).nullable(),
+});
+export type VmDetail = z.infer<typeof VmDetail>;
+
+export const VmAccepted = VmView.extend({
+  replayed: z.boolean().describe("True when the idempotency key had been used before with this very request."),
+});
+export type VmAccepted = z.infer<typeof VmAccepted>;
+
+export const ListQuery = z.strictObject({
+  state: z
+    .union([z.enum(VM_STATES), z.array(z.enum(VM_STATES))])
+    .optional()
+    .describe("One state, or several (repeat the parameter)."),
+  pool: z.string().optional(),
+  host: z.string().optional(),
+  cause: z.enum(CAUSE_CODES).optional(),
+  label: z
+    .union([z.string(), z.array(z.string())])
+    .optional()
+    .describe("`name` or `name=value`; all given must fit."),
+  limit: z.coerce.number().int().min(1).max(LIST_PAGE_MAX).default(LIST_PAGE_DEFAULT),
+  cursor: z.string().max(200).optional().describe("`next` of the page before."),
+});
+export type ListQuery = z.infer<typeof ListQuery>;
+
+export const VmList = z.strictObject({ items: z.array(VmView), next: z.string().nullable() });
+export type VmList = z.infer<typeof VmList>;
+
+/** RFC 9457 problem document. */
+export const Problem = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  code: z.string(),
+  detail: z.string(),
+  instance: z.string().optional(),
+  requestId: z.string().optional(),
+  problems: z.array(z.strictObject({ field: z.string(), message: z.string() })).optional(),
+});
+export type Problem = z.infer<typeof Problem>;

@@ -1,0 +1,87 @@
+import type { QemuConfig, TeeWish } from "../contract/qemu-config.ts";
+
+/** Everything that can be set, parsed, checked and frozen. Made by `loadConfig` only; passed on as a value. */
+export interface Config {
+  readonly manager: {
+    /** Empty: generated once and kept in the state directory. */
+    readonly instanceId: string;
+    /** Slots of this host; 0 or less means no limit by slots. */
+    readonly maxVms: number;
+    readonly eosVersion: string;
+    readonly attestationPolicyBinaryPath: string;
+    readonly pcrValues: string;
+    readonly corimSigningKey: string;
+    readonly jaegerUrl: string;
+    readonly traceRatio: number;
+    readonly logLevel: "debug" | "info" | "warn" | "error";
+  };
+  readonly http: ListenerConfig;
+  readonly grpc: ListenerConfig;
+  readonly qemu: QemuConfig;
+  readonly teeWish: TeeWish;
+  readonly redis: {
+    readonly url: string;
+    /** Key prefix with braces, so that all keys share one hash slot. */
+    readonly prefix: string;
+    /** How long the API waits for one answer of Redis before it says 503. */
+    readonly commandTimeoutMs: number;
+  };
+  readonly stateDir: string;
+  readonly firmware: "ovmf" | "seabios";
+  readonly diskMode: "overlay" | "copy";
+  /** Address that forwarded ports are bound to; undefined: decided at start (loopback or all interfaces). */
+  readonly forwardBind: string | undefined;
+  /** Address under which clients reach this host; undefined: the source address towards Redis. */
+  readonly hostAddress: string | undefined;
+  readonly pools: readonly string[];
+  readonly maxBoots: number;
+  readonly sharesReadonly: boolean;
+  readonly sandbox: boolean;
+  readonly secrets: {
+    /** `id:base64` pairs, first one seals; empty when none is set. */
+    readonly keys: string;
+    readonly keyFile: string;
+  };
+  readonly launch: {
+    readonly attempts: number;
+    readonly backoffMs: number;
+    readonly backoffMaxMs: number;
+    /** 0: no boot deadline unless the request has one. */
+    readonly bootTimeoutMs: number;
+    /** How long QEMU may take to greet and answer on QMP. */
+    readonly qmpTimeoutMs: number;
+    /** How long a port that a foreign process held is set aside. */
+    readonly portAsideMs: number;
+  };
+  readonly stop: { readonly powerdownMs: number; readonly quitMs: number; readonly termMs: number };
+  readonly reconcileMs: number;
+  readonly sweepMs: number;
+  readonly keep: {
+    readonly completedMs: number;
+    readonly failedMs: number;
+    /** How long a failed VM's sealed secrets stay, for a retry by hand. */
+    readonly failedSecretsMs: number;
+    /** How long removal marks and idempotency keys outlive the record. */
+    readonly marksMs: number;
+    readonly idempotencyMs: number;
+  };
+  readonly eventsMax: number;
+  /** Host names beside loopback and the listener's own that the API answers to. */
+  readonly allowedHosts: readonly string[];
+  readonly allowedOrigins: readonly string[];
+  readonly insecure: boolean;
+}
+
+export interface ListenerConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly serverCert: string;
+  readonly serverKey: string;
+  readonly serverCaCerts: string;
+  readonly clientCaCerts: string;
+  readonly readTimeoutMs: number;
+  readonly writeTimeoutMs: number;
+  readonly readHeaderTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly maxHeaderBytes: number;
+}

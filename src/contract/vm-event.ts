@@ -46,8 +46,14 @@ export const EVENT_CATALOGUE = {
     when: "The guest ended by itself, with exit code 0 where it handed one back.",
     data: z.strictObject({ ...launch, reason: z.string(), exitCode: z.int().nullable() }),
   },
-  "vm.removed": { when: "The VM is gone on request: no process, file, port or secret is left.", data: z.strictObject({ reason: z.string() }) },
-  "vm.expired": { when: "The VM is gone because its time limit passed.", data: z.strictObject({ reason: z.enum(["ttl", "queue_timeout"]) }) },
+  "vm.removed": {
+    when: "The VM is gone on request: no process, file, port or secret is left.",
+    data: z.strictObject({ reason: z.string() }),
+  },
+  "vm.expired": {
+    when: "The VM is gone because its time limit passed.",
+    data: z.strictObject({ reason: z.enum(["ttl", "queue_timeout"]) }),
+  },
   "vm.failed": {
     when: "The last attempt failed, or the cause makes a retry senseless.",
     data: z.strictObject({ cause, attempt: z.int(), host: z.string().nullable(), epoch, exitCode: z.int().nullable() }),

@@ -79,7 +79,9 @@ export const VmRecord = z.object({
   cause: json(CauseRecord).optional(),
   result: json(ResultRecord).optional(),
   launches: json(z.array(LaunchRecord)).optional(),
-  removal: json(z.strictObject({ reason: z.enum(["requested", "ttl", "queue_timeout"]), by: z.string(), atMs: z.int() })).optional(),
+  removal: json(
+    z.strictObject({ reason: z.enum(["requested", "ttl", "queue_timeout"]), by: z.string(), atMs: z.int() }),
+  ).optional(),
   idempotencyKey: z.string().optional(),
 });
 export type VmRecord = z.infer<typeof VmRecord>;

@@ -19,7 +19,8 @@ export type PriorityClass = (typeof PRIORITY_CLASSES)[number];
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
 const CONTROL_CHARACTER = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
-const NO_CONTROL = "must not hold control characters or line breaks: it becomes one line of the guest's environment file";
+const NO_CONTROL =
+  "must not hold control characters or line breaks: it becomes one line of the guest's environment file";
 const KBS_PARAMS = /^[A-Za-z0-9_:./@?=&%,+-]+$/;
 
 /** A value of the guest's environment file: one line, no control characters. */
@@ -49,7 +50,8 @@ const duration = z.string().superRefine((value, context) => {
   if (value === "") return;
   try {
     const ms = parseGoDurationMs(value);
-    if (ms <= 0) context.addIssue({ code: "custom", message: `must be above zero (got "${value}"); leave it out for no limit` });
+    if (ms <= 0)
+      context.addIssue({ code: "custom", message: `must be above zero (got "${value}"); leave it out for no limit` });
     if (ms > DURATION_MAX_MS) context.addIssue({ code: "custom", message: "must be at most 8760h (one year)" });
   } catch (error) {
     if (!(error instanceof GoDurationError)) throw error;
@@ -59,7 +61,10 @@ const duration = z.string().superRefine((value, context) => {
 
 const labels = z
   .record(
-    z.string().max(LABEL_KEY_MAX_CHARS).regex(/^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$/, "a label name has letters, digits and . _ / - inside"),
+    z
+      .string()
+      .max(LABEL_KEY_MAX_CHARS)
+      .regex(/^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$/, "a label name has letters, digits and . _ / - inside"),
     plainText(LABEL_VALUE_MAX_CHARS),
   )
   .refine((value) => Object.keys(value).length <= LABELS_MAX_COUNT, `at most ${LABELS_MAX_COUNT} labels`);
@@ -82,7 +87,9 @@ const publicShape = {
     .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, "a pool name has lower-case letters, digits and inner dashes")
     .optional(),
   priority: z.enum(PRIORITY_CLASSES).optional(),
-  ttl: duration.optional().describe('Time limit from the first `running`, as a Go duration ("90m"). Survives retries and restarts.'),
+  ttl: duration
+    .optional()
+    .describe('Time limit from the first `running`, as a Go duration ("90m"). Survives retries and restarts.'),
   queueTimeout: duration.optional().describe("How long the VM may wait in the queue before its first launch."),
   bootTimeout: duration.optional().describe("How long one launch may take to `running`, or to `ready` with a probe."),
   attempts: z.int().min(1).max(ATTEMPTS_MAX).optional().describe("How many launches may fail before the VM fails."),
@@ -107,7 +114,10 @@ const secretShape = {
   aaKbsParams: z
     .string()
     .max(KBS_PARAMS_MAX_CHARS)
-    .refine((value) => value === "" || KBS_PARAMS.test(value), "may hold only A-Z a-z 0-9 _ : . / @ ? = & % , + - : it stands on the kernel command line")
+    .refine(
+      (value) => value === "" || KBS_PARAMS.test(value),
+      "may hold only A-Z a-z 0-9 _ : . / @ ? = & % , + - : it stands on the kernel command line",
+    )
     .optional(),
 };
 

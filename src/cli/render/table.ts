@@ -1,0 +1,56 @@
+import { displayWidth, printable, truncate } from "./text-width.ts";
+
+export interface Column {
+  readonly title: string;
+  /** May be cut down to this many cells when the table is too wide; without it the column is never cut. */
+  readonly shrinkTo?: number;
+  /** Left out when no row has a value in it. */
+  readonly optional?: boolean;
+  readonly align?: "right";
+}
+
+export interface Cell {
+  readonly text: string;
+  readonly paint?: (text: string) => string;
+}
+
+const GAP = "  ";
+
+/** Lines of a table that fits `width` cells, its heading first. Widest shrinkable columns give way first. */
+export function renderTable(columns: readonly Column[], rows: readonly (readonly Cell[])[], width: number): readonly string[] {
+  const shown = columns.flatMap((column, index) => {
+    const cells = rows.map((row) => row[index] ?? { text: "" });
+    if (column.optional === true && cells.every((cell) => cell.text === "")) return [];
+    const texts = cells.map((cell) => printable(cell.text));
+    return [{ column, cells, texts, width: Math.max(...[column.title, ...texts].map(displayWidth)) }];
+  });
+  shrink(shown, width);
+  const line = (cell: (one: (typeof shown)[number]) => string) => shown.map(cell).join(GAP).trimEnd();
+  const lines = [line((one) => fit(one.column.title, one.width, one.column.align))];
+  for (const index of rows.keys()) {
+    lines.push(
+      line((one) => {
+        const text = fit(one.texts[index] ?? "", one.width, one.column.align);
+        return one.cells[index]?.paint?.(text) ?? text;
+      }),
+    );
+  }
+  return lines;
+}
+
+function shrink(shown: { readonly column: Column; width: number }[], width: number): void {
+  const total = () => shown.reduce((sum, one) => sum + one.width, 0) + GAP.length * (shown.length - 1);
+  while (total() > width) {
+    const widest = shown
+      .filter(({ column, width: now }) => column.shrinkTo !== undefined && now > column.shrinkTo)
+      .sort((a, b) => b.width - a.width)[0];
+    if (widest === undefined) return;
+    widest.width -= 1;
+  }
+}
+
+function fit(text: string, width: number, align: "right" | undefined): string {
+  const cut = truncate(text, width);
+  const blanks = " ".repeat(Math.max(0, width - displayWidth(cut)));
+  return align === "right" ? blanks + cut : cut + blanks;
+}

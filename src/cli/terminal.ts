@@ -1,0 +1,28 @@
+import type { Paint } from "./render/paint.ts";
+
+/**
+ * Where a command writes and what it may know of the screen. The entry point makes the real one; tests pass their own,
+ * so that no command touches `process`.
+ */
+export interface Terminal {
+  /** Results. Resolves when the reader has taken it, so that an endless stream never fills memory. */
+  out(text: string | Uint8Array): Promise<void>;
+  /** Progress, hints and errors. */
+  err(text: string): void;
+  readonly columns: number;
+  /** Whether results go to a person's screen. */
+  readonly outIsScreen: boolean;
+  readonly paint: Paint;
+  /** Colours for what goes to `err`, which may be a screen while the results are piped. */
+  readonly errPaint: Paint;
+  readonly readStdin: () => Promise<Buffer>;
+}
+
+/** Everything a command needs beside its own arguments. */
+export interface CliContext {
+  readonly terminal: Terminal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Aborted by Ctrl-C; the client commands stop where they are. */
+  readonly signal: AbortSignal;
+  readonly now: () => number;
+}

@@ -1,0 +1,57 @@
+--[[ ACCEPT: a request becomes a VM in state queued, epoch 0. Its job is added after this, outside; a sweeper adds it
+  if the API dies in between (pending-jobs). Idempotent by vmId and, with a key, by (owner, idempotency key).
+  KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] vms   KEYS[5] vms of the owner
+  KEYS[6] box   KEYS[7] mark   KEYS[8] pending-jobs   KEYS[9] deadlines   KEYS[10] fairness of the pool
+  KEYS[11] pools   KEYS[12] idempotency key (a name that is never written without args.idempotent)
+  ARGV[1] { vmId, digest, fields, eventData, eventsMax, sealed?, queueTimeoutMs?, idempotent, recordPrefix,
+            pool, owner, class (0 high, 1 normal, 2 low), classWidth }
+  Returns { "accepted" | "replayed" | "conflict" | "gone", vmId } ]]
+--#include record
+local args = cjson.decode(ARGV[1])
+local now = nowMs()
+
+if args.idempotent then
+  local known = redis.call("GET", KEYS[12])
+  if known then
+    local earlier = cjson.decode(known)
+    if earlier.vmId ~= args.vmId then
+      if earlier.digest ~= args.digest then return { "conflict", earlier.vmId } end
+      if redis.call("EXISTS", args.recordPrefix .. earlier.vmId) == 0 then return { "gone", earlier.vmId } end
+      return { "replayed", earlier.vmId }
+    end
+  end
+end
+if redis.call("EXISTS", KEYS[1]) == 1 then
+  if redis.call("HGET", KEYS[1], "digest") == args.digest then return { "accepted", args.vmId } end
+  return { "conflict", args.vmId }
+end
+if redis.call("EXISTS", KEYS[7]) == 1 then return { "gone", args.vmId } end
+
+-- Start-time fair queueing: an owner's next VM starts no earlier than the owner's last one ended in virtual time, and
+-- the clock is the start tag of what was fetched last. So a single VM of another owner waits behind one VM of each
+-- owner, not behind 100,000 of one.
+local clock = tonumber(redis.call("HGET", KEYS[10], args.class .. ":clock") or "0")
+local finish = tonumber(redis.call("HGET", KEYS[10], args.class .. ":finish:" .. args.owner) or "0")
+local tag = math.max(clock, finish)
+redis.call("HSET", KEYS[10], args.class .. ":finish:" .. args.owner, tag + 1)
+local priority = args.class * args.classWidth + 1 + math.min(tag, args.classWidth - 2)
+
+redis.call("HSET", KEYS[1], "vmId", args.vmId, "state", "queued", "epoch", 0, "seq", 0, "digest", args.digest,
+  "createdAtMs", digits(now), "stateAtMs", digits(now), "jobPriority", digits(priority))
+writeFields(KEYS[1], args.fields)
+if args.sealed and args.sealed ~= cjson.null then redis.call("SET", KEYS[6], args.sealed) end
+if args.idempotent then
+  redis.call("SET", KEYS[12], cjson.encode({ vmId = args.vmId, digest = args.digest }))
+  redis.call("HSET", KEYS[1], "idempotencyKey", KEYS[12])
+end
+if args.queueTimeoutMs and args.queueTimeoutMs ~= cjson.null then
+  redis.call("HSET", KEYS[1], "queueDeadlineAtMs", digits(now + args.queueTimeoutMs))
+  redis.call("ZADD", KEYS[9], now + args.queueTimeoutMs, "q:" .. args.vmId)
+end
+redis.call("ZADD", KEYS[3] .. "queued", now, args.vmId)
+redis.call("ZADD", KEYS[4], now, args.vmId)
+redis.call("ZADD", KEYS[5], now, args.vmId)
+redis.call("ZADD", KEYS[8], now, args.vmId)
+redis.call("SADD", KEYS[11], args.pool)
+emit(KEYS[1], KEYS[2], args.vmId, "vm.queued", args.eventData, args.eventsMax, now)
+return { "accepted", args.vmId }

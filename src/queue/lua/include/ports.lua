@@ -1,0 +1,49 @@
+-- Ports of one machine: hash `p:<port>` -> holder and `v:<vmId>` -> port; holder is `<vmId>|<epoch>|<token>`.
+
+-- The port of the holder, -1 when none is free, -2 when another launch of the VM holds one.
+-- Idempotent by holder. Never used ports come first, then the least recently used.
+local function takePort(portsKey, lruKey, asideKey, range, vmId, holder, now)
+  local held = redis.call("HGET", portsKey, "v:" .. vmId)
+  if held then
+    if redis.call("HGET", portsKey, "p:" .. held) == holder then return tonumber(held) end
+    return -2
+  end
+  redis.call("ZREMRANGEBYSCORE", asideKey, "-inf", now)
+  local barred = {}
+  for _, port in ipairs(range.reserved) do barred[port] = true end
+  for _, port in ipairs(redis.call("ZRANGE", asideKey, 0, -1)) do barred[tonumber(port)] = true end
+  for _, field in ipairs(redis.call("HKEYS", portsKey)) do
+    local port = string.match(field, "^p:(%d+)$")
+    if port then barred[tonumber(port)] = true end
+  end
+  local usedAt = {}
+  local used = redis.call("ZRANGE", lruKey, 0, -1, "WITHSCORES")
+  for i = 1, #used, 2 do usedAt[tonumber(used[i])] = tonumber(used[i + 1]) end
+  local best, bestAt
+  for port = range.first, range.last do
+    if not barred[port] then
+      local at = usedAt[port] or -1
+      if best == nil or at < bestAt then best, bestAt = port, at end
+      if bestAt == -1 then break end
+    end
+  end
+  if best == nil then return -1 end
+  redis.call("HSET", portsKey, "p:" .. best, holder, "v:" .. vmId, best)
+  return best
+end
+
+-- Gives the port back, only by its holder: 1, or 0 when this holder does not hold it.
+local function givePort(portsKey, lruKey, port, vmId, holder, now)
+  if redis.call("HGET", portsKey, "p:" .. port) ~= holder then return 0 end
+  redis.call("HDEL", portsKey, "p:" .. port, "v:" .. vmId)
+  redis.call("ZADD", lruKey, now, port)
+  return 1
+end
+
+local function freePorts(portsKey, asideKey, range)
+  local reserved = 0
+  for _, port in ipairs(range.reserved) do
+    if port >= range.first and port <= range.last then reserved = reserved + 1 end
+  end
+  return range.last - range.first + 1 - reserved - redis.call("HLEN", portsKey) / 2 - redis.call("ZCARD", asideKey)
+end

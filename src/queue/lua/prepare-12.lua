@@ -1,0 +1,56 @@
+--[[ PREPARE: a fetched VM enters its launch: ownership is checked, a port is taken (TAKE_PORT) and the record goes to
+  preparing, all or nothing. A VM with a removal mark is ended here instead.
+  KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] ports   KEYS[6] ports-lru
+  KEYS[7] ports-aside   KEYS[8] deadlines   KEYS[9] fairness of the pool   KEYS[10] job   KEYS[11] box   KEYS[12] expiry
+  ARGV[1] { vmId, host, epoch, token, holder, from, range, fields, progress, eventsMax, keepMs, class, classWidth }
+  Returns { code, port, free }: 1 prepared, 0 no port, -1 no record, -2 not the owner, -3 state does not allow it,
+  -4 marked: the record is final now. ]]
+--#include record
+--#include ports
+local args = cjson.decode(ARGV[1])
+local now = nowMs()
+local free = freePorts(KEYS[5], KEYS[7], args.range)
+local record = redis.call("HMGET", KEYS[1], "state", "epoch", "token", "host", "jobPriority")
+local state = record[1]
+if not state then return { -1, 0, free } end
+local epoch = tonumber(record[2])
+local mine = record[4] == args.host and epoch == args.epoch and record[3] == args.token
+if state == "preparing" and mine then -- the reply was lost and the command sent again
+  return { 1, tonumber(redis.call("HGET", KEYS[1], "port")), free }
+end
+local job = redis.call("HMGET", KEYS[10], "pb", "ats")
+if job[1] ~= args.host or tonumber(job[2] or "0") ~= args.epoch or redis.call("GET", KEYS[10] .. ":lock") ~= args.token then
+  return { -2, 0, free }
+end
+if epoch >= args.epoch then return { -2, 0, free } end
+if not contains(args.from, state) then return { -3, 0, free } end
+
+redis.call("ZREM", KEYS[8], "q:" .. args.vmId)
+local mark = redis.call("GET", KEYS[4])
+if mark then
+  local reason = cjson.decode(mark).reason
+  local to = reason == "requested" and "removed" or "expired"
+  setState(KEYS[1], KEYS[3], args.vmId, state, to, now)
+  redis.call("HSET", KEYS[1], "endedAtMs", digits(now), "endReason", reason)
+  redis.call("DEL", KEYS[11])
+  redis.call("ZREM", KEYS[8], "t:" .. args.vmId)
+  redis.call("ZADD", KEYS[12], now + args.keepMs, args.vmId)
+  emit(KEYS[1], KEYS[2], args.vmId, "vm." .. to, cjson.encode({ reason = reason }), args.eventsMax, now)
+  return { -4, 0, free }
+end
+
+local port = takePort(KEYS[5], KEYS[6], KEYS[7], args.range, args.vmId, args.holder, now)
+if port < 0 then return { 0, 0, free } end
+
+-- The virtual clock of the fair queue stands at the tag of what was fetched last.
+local tag = tonumber(record[5]) - args.class * args.classWidth - 1
+local clock = tonumber(redis.call("HGET", KEYS[9], args.class .. ":clock") or "0")
+if tag > clock then redis.call("HSET", KEYS[9], args.class .. ":clock", tag) end
+
+setState(KEYS[1], KEYS[3], args.vmId, state, "preparing", now)
+redis.call("HSET", KEYS[1], "host", args.host, "epoch", args.epoch, "token", args.token, "port", port)
+writeFields(KEYS[1], args.fields)
+showProgress(KEYS[10], args.progress)
+emit(KEYS[1], KEYS[2], args.vmId, "vm.preparing",
+  cjson.encode({ host = args.host, epoch = args.epoch, port = port }), args.eventsMax, now)
+return { 1, port, free - 1 }

@@ -1,0 +1,31 @@
+--[[ Deletes an ended VM whose time is over: record, job, box, tails and indexes go together. A tombstone (the mark) and
+  the idempotency key stay for a while, so that a late question gets 410 and a late resend no second VM.
+  KEYS[1] record   KEYS[2] prefix of the state sets   KEYS[3] vms   KEYS[4] vms of the owner   KEYS[5] tail
+  KEYS[6] console   KEYS[7] box   KEYS[8] mark   KEYS[9] expiry   KEYS[10] job   KEYS[11] completed   KEYS[12] failed
+  ARGV[1] { vmId, final, marksMs, idempotencyMs }
+  Returns 1 purged, 0 not due or not final. ]]
+--#include record
+local args = cjson.decode(ARGV[1])
+local now = nowMs()
+local due = redis.call("ZSCORE", KEYS[9], args.vmId)
+if not due or tonumber(due) > now then return 0 end
+local record = redis.call("HMGET", KEYS[1], "state", "idempotencyKey", "createdAtMs")
+if record[1] and not contains(args.final, record[1]) then
+  redis.call("ZREM", KEYS[9], args.vmId)
+  return 0
+end
+if record[1] then
+  redis.call("ZREM", KEYS[2] .. record[1], args.vmId)
+  if record[2] then
+    local left = tonumber(record[3]) + args.idempotencyMs - now
+    redis.call("PEXPIRE", record[2], digits(math.max(left, args.marksMs, 1)))
+  end
+end
+redis.call("ZREM", KEYS[3], args.vmId)
+redis.call("ZREM", KEYS[4], args.vmId)
+redis.call("ZREM", KEYS[9], args.vmId)
+redis.call("ZREM", KEYS[11], args.vmId)
+redis.call("ZREM", KEYS[12], args.vmId)
+redis.call("DEL", KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[10], KEYS[10] .. ":logs", KEYS[10] .. ":lock")
+redis.call("SET", KEYS[8], '{"reason":"purged","by":"drover","atMs":' .. digits(now) .. "}", "PX", args.marksMs)
+return 1

@@ -1,0 +1,36 @@
+--[[ Retry of a failed VM by hand: attempts made start again at 0, attempts started (the epoch) never do.
+  KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] job   KEYS[6] failed
+  KEYS[7] prioritized   KEYS[8] pc   KEYS[9] marker   KEYS[10] box   KEYS[11] expiry   KEYS[12] tail   KEYS[13] deadlines
+  ARGV[1] { vmId, eventData, eventsMax, progress, queueTimeoutMs? }
+  Returns "queued" | "not_found" | "not_failed" | "secrets_gone" | "marked" ]]
+--#include record
+local args = cjson.decode(ARGV[1])
+local now = nowMs()
+local record = redis.call("HMGET", KEYS[1], "state", "hasSecrets", "jobPriority")
+if not record[1] then return "not_found" end
+if redis.call("EXISTS", KEYS[4]) == 1 then return "marked" end
+if record[1] ~= "failed" then return "not_failed" end
+if redis.call("EXISTS", KEYS[5]) == 0 then return "not_found" end
+if record[2] == "1" and redis.call("PERSIST", KEYS[10]) == 0 and redis.call("EXISTS", KEYS[10]) == 0 then
+  return "secrets_gone"
+end
+-- The final record comes before the settling of the job, so the job may still be active for a moment.
+if redis.call("ZREM", KEYS[6], args.vmId) == 0 then return "not_failed" end
+
+redis.call("HDEL", KEYS[5], "finishedOn", "processedOn", "failedReason", "stacktrace", "atm", "defa")
+redis.call("HSET", KEYS[5], "progress", args.progress)
+local counter = redis.call("INCR", KEYS[8])
+redis.call("ZADD", KEYS[7], tonumber(record[3]) * 0x100000000 + counter % 0x100000000, args.vmId)
+redis.call("ZADD", KEYS[9], 0, "0")
+
+setState(KEYS[1], KEYS[3], args.vmId, "failed", "queued", now)
+redis.call("HSET", KEYS[1], "attemptsMade", 0)
+redis.call("HDEL", KEYS[1], "cause", "result", "endedAtMs", "endReason", "retryAtMs", "runningAtMs", "readyAtMs",
+  "firstRunningAtMs", "deadlineAtMs", "host", "token")
+redis.call("DEL", KEYS[12])
+redis.call("ZREM", KEYS[11], args.vmId)
+if args.queueTimeoutMs and args.queueTimeoutMs ~= cjson.null then
+  redis.call("ZADD", KEYS[13], now + args.queueTimeoutMs, "q:" .. args.vmId)
+end
+emit(KEYS[1], KEYS[2], args.vmId, "vm.queued", args.eventData, args.eventsMax, now)
+return "queued"

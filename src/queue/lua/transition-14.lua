@@ -1,0 +1,58 @@
+--[[ TRANSITION: the owner of a launch moves its VM; state and event together. A final move gives the port back and
+  settles what else Redis holds for the VM.
+  KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] job   KEYS[6] deadlines
+  KEYS[7] expiry   KEYS[8] box   KEYS[9] tail   KEYS[10] console   KEYS[11] ports   KEYS[12] ports-lru
+  KEYS[13] ports-aside   KEYS[14] pending-jobs
+  ARGV[1] { vmId, host, epoch, token, to, from, launch, nonce, fields, event = { type, data }, progress, eventsMax,
+            deadlineMs? (TTL that starts now if it has not started yet),
+            leave? = { holder, port?, keepMs?, box = "keep" | "delete" | milliseconds to keep, tail? = { console, qemu },
+                       final } }
+  `nonce` makes a resent command harmless. `leave` is given when the host holds nothing of the VM any more.
+  Returns { code, state }: 1 done, -1 no record, -2 not the owner, -3 state does not allow it, -4 marked. ]]
+--#include record
+--#include ports
+local args = cjson.decode(ARGV[1])
+local now = nowMs()
+local record = redis.call("HMGET", KEYS[1], "state", "host", "epoch", "token", "lastMove", "deadlineAtMs", "seq")
+local state = record[1]
+if not state then return { -1, "" } end
+if record[5] == args.nonce then return { 1, state } end
+if record[2] ~= args.host or tonumber(record[3]) ~= args.epoch or record[4] ~= args.token then return { -2, state } end
+if not contains(args.from, state) then return { -3, state } end
+if args.launch and redis.call("EXISTS", KEYS[4]) == 1 then return { -4, state } end
+
+setState(KEYS[1], KEYS[3], args.vmId, state, args.to, now)
+redis.call("HSET", KEYS[1], "lastMove", args.nonce)
+writeFields(KEYS[1], args.fields)
+if args.deadlineMs and args.deadlineMs ~= cjson.null and not record[6] then
+  local deadline = now + args.deadlineMs
+  redis.call("HSET", KEYS[1], "firstRunningAtMs", digits(now), "deadlineAtMs", digits(deadline))
+  redis.call("ZADD", KEYS[6], deadline, "t:" .. args.vmId)
+end
+
+local leave = args.leave
+if leave and leave ~= cjson.null then
+  if leave.port and leave.port ~= cjson.null then
+    givePort(KEYS[11], KEYS[12], leave.port, args.vmId, leave.holder, now)
+  end
+  redis.call("HDEL", KEYS[1], "port", "address")
+  redis.call("DEL", KEYS[10])
+  if leave.tail and leave.tail ~= cjson.null then
+    redis.call("HSET", KEYS[9], "console", leave.tail.console, "qemu", leave.tail.qemu)
+  end
+  if leave.box == "delete" then
+    redis.call("DEL", KEYS[8])
+  elseif leave.box ~= "keep" then
+    redis.call("PEXPIRE", KEYS[8], leave.box)
+  end
+  if leave.final then
+    redis.call("HSET", KEYS[1], "endedAtMs", digits(now))
+    redis.call("ZREM", KEYS[6], "t:" .. args.vmId, "q:" .. args.vmId)
+    redis.call("ZREM", KEYS[14], args.vmId)
+    redis.call("ZADD", KEYS[7], now + leave.keepMs, args.vmId)
+  end
+end
+
+showProgress(KEYS[5], args.progress)
+emit(KEYS[1], KEYS[2], args.vmId, args.event.type, args.event.data, args.eventsMax, now)
+return { 1, args.to }

@@ -1,0 +1,278 @@
+import { z } from "zod";
+import { PRIORITY_MAX } from "../contract/limits.ts";
+import type { VmEventData } from "../contract/vm-event.ts";
+import { RECORD_VERSION, VmRecord } from "../contract/vm-record.ts";
+import { PRIORITY_CLASSES, type PriorityClass, type VmSpec } from "../contract/vm-request.ts";
+import { FINAL_STATES, WAITING_STATES } from "../contract/vm-state.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import type { RedisClient } from "./connection.ts";
+import { loadScript } from "./lua-script.ts";
+import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
+import { type ListFilter, listRecords, type RecordPage } from "./vm-list.ts";
+
+const acceptScript = loadScript("accept-12");
+const removeScript = loadScript("remove-15");
+const retryScript = loadScript("retry-13");
+const purgeScript = loadScript("purge-12");
+
+const AcceptReply = z.tuple([z.enum(["accepted", "replayed", "conflict", "gone"]), z.string()]);
+const RemoveReply = z.tuple([z.enum(["not_found", "removed", "marked", "final"]), z.string()]);
+const RetryReply = z.enum(["queued", "not_found", "not_failed", "secrets_gone", "marked"]);
+const Mark = z.object({ reason: z.string(), by: z.string(), atMs: z.number() });
+
+export interface AcceptInput {
+  readonly vmId: string;
+  readonly owner: string;
+  /** Digest of the whole request: the same idempotency key with another digest is a conflict. */
+  readonly digest: string;
+  readonly spec: VmSpec;
+  readonly sealedSecrets: string | undefined;
+  readonly pool: string;
+  readonly priority: PriorityClass;
+  readonly attempts: number;
+  readonly queueTimeoutMs: number | undefined;
+  readonly idempotencyKey: string | undefined;
+}
+
+export interface AcceptOutcome {
+  readonly kind: z.infer<typeof AcceptReply>[0];
+  readonly vmId: string;
+}
+
+export interface RemovalRequest {
+  readonly vmId: string;
+  readonly reason: "requested" | "ttl" | "queue_timeout";
+  readonly by: string;
+}
+
+export interface RemovalOutcome {
+  /** `marked`: a host has the VM and must prove its end; tell it. `final`: it had ended already. */
+  readonly kind: z.infer<typeof RemoveReply>[0];
+  readonly host?: string;
+}
+
+export interface VmStoreOptions {
+  readonly redis: RedisClient;
+  readonly keys: RedisKeys;
+  readonly eventsMax: number;
+  readonly keep: Config["keep"];
+}
+
+/** How many job priorities one class has: start tags of fair queueing count inside it. */
+export const PRIORITY_CLASS_WIDTH = Math.floor(PRIORITY_MAX / PRIORITY_CLASSES.length);
+
+/** What API and sweepers do with VM records. Moves by a launch's owner are in `LaunchStore`. */
+export class VmStore {
+  readonly #redis: RedisClient;
+  readonly #keys: RedisKeys;
+  readonly #eventsMax: number;
+  readonly #keep: Config["keep"];
+
+  constructor({ redis, keys, eventsMax, keep }: VmStoreOptions) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#eventsMax = eventsMax;
+    this.#keep = keep;
+  }
+
+  /** ACCEPT. The caller then adds the job with `VmQueue.enqueue`; if it dies before, a sweeper does. */
+  async accept(input: AcceptInput): Promise<AcceptOutcome> {
+    const keys = this.#keys;
+    const eventData: VmEventData<"vm.queued"> = { pool: input.pool, reason: "accepted" };
+    const reply = await acceptScript.run(
+      this.#redis,
+      [
+        keys.record(input.vmId),
+        keys.events,
+        keys.statePrefix,
+        keys.allVms,
+        keys.ownedVms(input.owner),
+        keys.box(input.vmId),
+        keys.mark(input.vmId),
+        keys.pendingJobs,
+        keys.deadlines,
+        keys.fairness(input.pool),
+        keys.pools,
+        keys.idempotency(input.owner, input.idempotencyKey ?? ""),
+      ],
+      {
+        vmId: input.vmId,
+        digest: input.digest,
+        owner: input.owner,
+        pool: input.pool,
+        class: PRIORITY_CLASSES.indexOf(input.priority),
+        classWidth: PRIORITY_CLASS_WIDTH,
+        recordPrefix: keys.record(""),
+        idempotent: input.idempotencyKey !== undefined,
+        sealed: input.sealedSecrets ?? null,
+        queueTimeoutMs: input.queueTimeoutMs ?? null,
+        eventData: JSON.stringify(eventData),
+        eventsMax: this.#eventsMax,
+        fields: {
+          v: String(RECORD_VERSION),
+          owner: input.owner,
+          pool: input.pool,
+          priority: input.priority,
+          spec: JSON.stringify(input.spec),
+          attempts: String(input.attempts),
+          attemptsMade: "0",
+          hasSecrets: input.sealedSecrets === undefined ? "0" : "1",
+        },
+      },
+    );
+    const [kind, vmId] = AcceptReply.parse(reply);
+    return { kind, vmId };
+  }
+
+  /** The record, or undefined when there is none. Throws a zod error when Redis holds something else there. */
+  async get(vmId: string): Promise<VmRecord | undefined> {
+    const fields = await this.#redis.hgetall(this.#keys.record(vmId));
+    return Object.keys(fields).length === 0 ? undefined : VmRecord.parse(fields);
+  }
+
+  /** The removal mark or tombstone; it outlives the record. */
+  async removalMark(vmId: string): Promise<z.infer<typeof Mark> | undefined> {
+    const text = await this.#redis.get(this.#keys.mark(vmId));
+    return text === null ? undefined : Mark.parse(JSON.parse(text));
+  }
+
+  async list(filter: ListFilter): Promise<RecordPage> {
+    return listRecords(this.#redis, this.#keys, filter);
+  }
+
+  async tail(vmId: string): Promise<{ console: string; qemu: string } | undefined> {
+    const [console, qemu] = await this.#redis.hmget(this.#keys.tail(vmId), "console", "qemu");
+    return console == null && qemu == null ? undefined : { console: console ?? "", qemu: qemu ?? "" };
+  }
+
+  /** REMOVE: from here on the VM never runs again. Idempotent. */
+  async requestRemoval({ vmId, reason, by }: RemovalRequest): Promise<RemovalOutcome> {
+    const keys = this.#keys;
+    const pool = await this.#redis.hget(keys.record(vmId), "pool");
+    if (pool === null) return { kind: "not_found" };
+    const queue = poolQueueName(pool);
+    const state = reason === "requested" ? "removed" : "expired";
+    const reply = await removeScript.run(
+      this.#redis,
+      [
+        keys.record(vmId),
+        keys.events,
+        keys.statePrefix,
+        keys.mark(vmId),
+        keys.bull(queue, vmId),
+        keys.bull(queue, "wait"),
+        keys.bull(queue, "prioritized"),
+        keys.bull(queue, "delayed"),
+        keys.bull(queue, "completed"),
+        keys.deadlines,
+        keys.expiry,
+        keys.box(vmId),
+        keys.pendingJobs,
+        keys.console(vmId),
+        keys.bull(queue, "paused"),
+      ],
+      {
+        vmId,
+        reason,
+        by,
+        keepMs: this.#keep.completedMs,
+        eventsMax: this.#eventsMax,
+        final: FINAL_STATES,
+        waiting: WAITING_STATES,
+        returnvalue: JSON.stringify({ outcome: state, reason }),
+        progress: JSON.stringify({ state }),
+      },
+    );
+    const [kind, host] = RemoveReply.parse(reply);
+    return host === "" ? { kind } : { kind, host };
+  }
+
+  /** Puts a failed VM back into the queue with all its attempts; its epoch goes on counting. */
+  async retryByHand({ vmId }: { vmId: string; by: string }): Promise<{ kind: z.infer<typeof RetryReply> }> {
+    const keys = this.#keys;
+    const pool = await this.#redis.hget(keys.record(vmId), "pool");
+    if (pool === null) return { kind: "not_found" };
+    const queue = poolQueueName(pool);
+    const eventData: VmEventData<"vm.queued"> = { pool, reason: "retried_by_hand" };
+    const reply = await retryScript.run(
+      this.#redis,
+      [
+        keys.record(vmId),
+        keys.events,
+        keys.statePrefix,
+        keys.mark(vmId),
+        keys.bull(queue, vmId),
+        keys.bull(queue, "failed"),
+        keys.bull(queue, "prioritized"),
+        keys.bull(queue, "pc"),
+        keys.bull(queue, "marker"),
+        keys.box(vmId),
+        keys.expiry,
+        keys.tail(vmId),
+        keys.deadlines,
+      ],
+      {
+        vmId,
+        eventData: JSON.stringify(eventData),
+        eventsMax: this.#eventsMax,
+        progress: JSON.stringify({ state: "queued" }),
+        queueTimeoutMs: null,
+      },
+    );
+    return { kind: RetryReply.parse(reply) };
+  }
+
+  /** Deletes the records whose time is over, at most `count`; gives the number deleted. */
+  async purgeExpired(count: number): Promise<number> {
+    const keys = this.#keys;
+    const due = await this.#redis.zrangebyscore(keys.expiry, "-inf", Date.now(), "LIMIT", 0, count);
+    let purged = 0;
+    for (const vmId of due) {
+      const [owner, pool] = await this.#redis.hmget(keys.record(vmId), "owner", "pool");
+      const queue = poolQueueName(pool ?? "");
+      const reply = await purgeScript.run(
+        this.#redis,
+        [
+          keys.record(vmId),
+          keys.statePrefix,
+          keys.allVms,
+          keys.ownedVms(owner ?? ""),
+          keys.tail(vmId),
+          keys.console(vmId),
+          keys.box(vmId),
+          keys.mark(vmId),
+          keys.expiry,
+          keys.bull(queue, vmId),
+          keys.bull(queue, "completed"),
+          keys.bull(queue, "failed"),
+        ],
+        { vmId, final: FINAL_STATES, marksMs: this.#keep.marksMs, idempotencyMs: this.#keep.idempotencyMs },
+      );
+      purged += z.number().parse(reply);
+    }
+    return purged;
+  }
+
+  /** VMs whose queue timeout or TTL has passed, with the reason of their removal. */
+  async dueDeadlines(count: number): Promise<readonly Pick<RemovalRequest, "vmId" | "reason">[]> {
+    const due = await this.#redis.zrangebyscore(this.#keys.deadlines, "-inf", Date.now(), "LIMIT", 0, count);
+    return due.map((member) => ({ vmId: member.slice(2), reason: member.startsWith("q:") ? "queue_timeout" : "ttl" }));
+  }
+
+  async forgetDeadline({ vmId, reason }: Pick<RemovalRequest, "vmId" | "reason">): Promise<void> {
+    await this.#redis.zrem(this.#keys.deadlines, `${reason === "queue_timeout" ? "q" : "t"}:${vmId}`);
+  }
+
+  /** Accepted VMs that may have no job yet because whoever accepted them died: older than `ageMs`. */
+  async pendingJobs({ ageMs, count }: { ageMs: number; count: number }): Promise<readonly string[]> {
+    return this.#redis.zrangebyscore(this.#keys.pendingJobs, "-inf", Date.now() - ageMs, "LIMIT", 0, count);
+  }
+
+  async jobAdded(vmId: string): Promise<void> {
+    await this.#redis.zrem(this.#keys.pendingJobs, vmId);
+  }
+
+  async ping(): Promise<void> {
+    await this.#redis.ping();
+  }
+}

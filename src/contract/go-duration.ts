@@ -35,13 +35,15 @@ export function parseGoDurationNs(text: string): bigint {
     const whole = number?.[1] ?? "";
     const fraction = number?.[3] ?? "";
     if (whole === "" && fraction === "") throw invalid;
+    const wholeUnits = BigInt(whole === "" ? "0" : whole);
+    if (wholeUnits > INT64_MAX + 1n) throw invalid; // before the unit is looked at
     rest = rest.slice(number?.[0].length ?? 0);
     const unit = /^[^.\d]+/.exec(rest)?.[0];
     if (unit === undefined) throw new GoDurationError(`time: missing unit in duration ${quoted}`);
     const unitNs = Object.hasOwn(UNIT_NS, unit) ? UNIT_NS[unit] : undefined;
     if (unitNs === undefined) throw new GoDurationError(`time: unknown unit ${goQuote(unit)} in duration ${quoted}`);
     rest = rest.slice(unit.length);
-    totalNs += BigInt(whole === "" ? "0" : whole) * unitNs + fractionNs(fraction, unitNs);
+    totalNs += wholeUnits * unitNs + fractionNs(fraction, unitNs);
     if (totalNs > INT64_MAX + 1n) throw invalid;
   }
   if (negative) return -totalNs;
@@ -74,11 +76,21 @@ export function formatGoDurationMs(ms: number): string {
   return formatGoDurationNs(BigInt(Math.round(ms)) * 1_000_000n);
 }
 
-/** Go reads the fraction digit by digit and cuts, in float64, what is below a nanosecond. */
+/**
+ * Go keeps as many digits as fit an int64 (18 or 19) and multiplies in float64, in this order; what is below a nanosecond
+ * is cut. `scale` is multiplied up as Go does it: `10 ** n` need not give the same bits.
+ */
 function fractionNs(digits: string, unitNs: bigint): bigint {
-  const significant = digits.slice(0, 18); // Go stops where the next digit would overflow an int64
-  if (significant === "") return 0n;
-  return BigInt(Math.trunc(Number(significant) * (Number(unitNs) / 10 ** significant.length)));
+  let significant = 0n;
+  let scale = 1;
+  for (const digit of digits) {
+    if (significant > INT64_MAX / 10n) break;
+    const next = significant * 10n + BigInt(digit);
+    if (next > INT64_MAX + 1n) break;
+    significant = next;
+    scale *= 10;
+  }
+  return BigInt(Math.trunc(Number(significant) * (Number(unitNs) / scale)));
 }
 
 function decimal(value: bigint, unit: bigint): string {
@@ -90,11 +102,11 @@ function decimal(value: bigint, unit: bigint): string {
 }
 
 function goQuote(text: string): string {
-  // time.quote escapes quotes, backslashes and everything outside printable ASCII byte by byte.
+  // time.quote escapes quotes, backslashes, control characters below the blank, and all outside ASCII byte by byte.
   let quoted = "";
   for (const char of text) {
     if (char === '"' || char === "\\") quoted += `\\${char}`;
-    else if (char >= " " && char < "\u007f") quoted += char;
+    else if (char >= " " && char <= "\u007f") quoted += char;
     else for (const byte of new TextEncoder().encode(char)) quoted += `\\x${byte.toString(16).padStart(2, "0")}`;
   }
   return `"${quoted}"`;

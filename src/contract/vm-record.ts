@@ -79,6 +79,8 @@ export const VmRecord = z.object({
   cause: json(CauseRecord).optional(),
   result: json(ResultRecord).optional(),
   launches: json(z.array(LaunchRecord)).optional(),
+  /** Hosts whose own fault ended a launch, each with the Unix ms until which this VM avoids it. */
+  avoid: json(z.record(z.string(), z.int())).optional(),
   removal: json(
     z.strictObject({ reason: z.enum(["requested", "ttl", "queue_timeout"]), by: z.string(), atMs: z.int() }),
   ).optional(),

@@ -4,7 +4,6 @@ import { RemoveJobData, type VmJobData } from "../contract/job-data.ts";
 import type { VmRecord } from "../contract/vm-record.ts";
 import type { RedisClient } from "./connection.ts";
 import { poolQueueName, type RedisKeys, removeQueueName } from "./redis-keys.ts";
-import type { VmStore } from "./vm-store.ts";
 
 /** Backoff times are drover's own and come with the error (see `JobClaims.fail`), so that a crash cannot change them. */
 export const BACKOFF_TYPE = "drover";
@@ -12,7 +11,6 @@ export const BACKOFF_TYPE = "drover";
 export interface VmQueueOptions {
   readonly redis: RedisClient;
   readonly keys: RedisKeys;
-  readonly store: VmStore;
   readonly logger: Logger;
 }
 
@@ -37,7 +35,7 @@ export class VmQueue {
       removeOnComplete: false, // retention is drover's own: job, record, box and logs go together
       removeOnFail: false,
     });
-    await this.#options.store.jobAdded(record.vmId);
+    await this.#options.redis.zrem(this.#options.keys.pendingJobs, record.vmId); // the sweeper need not look any more
   }
 
   /** Tells a host to look at the removal mark of one of its VMs. A lost job costs at most one reconcile period. */

@@ -13,7 +13,6 @@ import { type ListFilter, listRecords, type RecordPage } from "./vm-list.ts";
 const acceptScript = loadScript("accept-12");
 const removeScript = loadScript("remove-15");
 const retryScript = loadScript("retry-13");
-const purgeScript = loadScript("purge-12");
 
 const AcceptReply = z.tuple([z.enum(["accepted", "replayed", "conflict", "gone"]), z.string()]);
 const RemoveReply = z.tuple([z.enum(["not_found", "removed", "marked", "final"]), z.string()]);
@@ -220,56 +219,6 @@ export class VmStore {
       },
     );
     return { kind: RetryReply.parse(reply) };
-  }
-
-  /** Deletes the records whose time is over, at most `count`; gives the number deleted. */
-  async purgeExpired(count: number): Promise<number> {
-    const keys = this.#keys;
-    const due = await this.#redis.zrangebyscore(keys.expiry, "-inf", Date.now(), "LIMIT", 0, count);
-    let purged = 0;
-    for (const vmId of due) {
-      const [owner, pool] = await this.#redis.hmget(keys.record(vmId), "owner", "pool");
-      const queue = poolQueueName(pool ?? "");
-      const reply = await purgeScript.run(
-        this.#redis,
-        [
-          keys.record(vmId),
-          keys.statePrefix,
-          keys.allVms,
-          keys.ownedVms(owner ?? ""),
-          keys.tail(vmId),
-          keys.console(vmId),
-          keys.box(vmId),
-          keys.mark(vmId),
-          keys.expiry,
-          keys.bull(queue, vmId),
-          keys.bull(queue, "completed"),
-          keys.bull(queue, "failed"),
-        ],
-        { vmId, final: FINAL_STATES, marksMs: this.#keep.marksMs, idempotencyMs: this.#keep.idempotencyMs },
-      );
-      purged += z.number().parse(reply);
-    }
-    return purged;
-  }
-
-  /** VMs whose queue timeout or TTL has passed, with the reason of their removal. */
-  async dueDeadlines(count: number): Promise<readonly Pick<RemovalRequest, "vmId" | "reason">[]> {
-    const due = await this.#redis.zrangebyscore(this.#keys.deadlines, "-inf", Date.now(), "LIMIT", 0, count);
-    return due.map((member) => ({ vmId: member.slice(2), reason: member.startsWith("q:") ? "queue_timeout" : "ttl" }));
-  }
-
-  async forgetDeadline({ vmId, reason }: Pick<RemovalRequest, "vmId" | "reason">): Promise<void> {
-    await this.#redis.zrem(this.#keys.deadlines, `${reason === "queue_timeout" ? "q" : "t"}:${vmId}`);
-  }
-
-  /** Accepted VMs that may have no job yet because whoever accepted them died: older than `ageMs`. */
-  async pendingJobs({ ageMs, count }: { ageMs: number; count: number }): Promise<readonly string[]> {
-    return this.#redis.zrangebyscore(this.#keys.pendingJobs, "-inf", Date.now() - ageMs, "LIMIT", 0, count);
-  }
-
-  async jobAdded(vmId: string): Promise<void> {
-    await this.#redis.zrem(this.#keys.pendingJobs, vmId);
   }
 
   async ping(): Promise<void> {

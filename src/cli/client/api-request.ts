@@ -37,7 +37,10 @@ export async function callApi<S extends z.ZodType>(target: ApiTarget, call: ApiC
 }
 
 /** Opens an endless reply. Only the answer's head is bounded in time. */
-export async function openStream(target: ApiTarget, call: ApiCall): Promise<Response & { readonly body: NonNullable<Response["body"]> }> {
+export async function openStream(
+  target: ApiTarget,
+  call: ApiCall,
+): Promise<Response & { readonly body: NonNullable<Response["body"]> }> {
   const timeoutMs = target.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
   const head = new AbortController();
   const timer = setTimeout(() => head.abort(new DOMException("no answer in time", "TimeoutError")), timeoutMs);
@@ -54,7 +57,8 @@ export async function openStream(target: ApiTarget, call: ApiCall): Promise<Resp
 async function send(target: ApiTarget, call: ApiCall, signal: AbortSignal, timeoutMs: number): Promise<Response> {
   const url = new URL(call.path, target.baseUrl);
   for (const [name, value] of Object.entries(call.query ?? {})) {
-    for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined) url.searchParams.append(name, String(one));
+    for (const one of Array.isArray(value) ? value : [value])
+      if (one !== undefined) url.searchParams.append(name, String(one));
   }
   const headers: Record<string, string> = { accept: "application/json, application/problem+json", ...call.headers };
   if (call.body !== undefined) headers["content-type"] = "application/json";
@@ -77,7 +81,10 @@ function parseReply<S extends z.ZodType>(baseUrl: URL, text: string, schema: S):
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     const first = parsed.error.issues[0];
-    throw foreignReply(baseUrl, `a reply that this drover cannot read (${first?.path.join(".") ?? ""}: ${first?.message ?? ""})`);
+    throw foreignReply(
+      baseUrl,
+      `a reply that this drover cannot read (${first?.path.join(".") ?? ""}: ${first?.message ?? ""})`,
+    );
   }
   return parsed.data;
 }

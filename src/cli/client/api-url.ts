@@ -14,7 +14,9 @@ export function resolveApiUrl(flag: string | undefined, env: Readonly<Record<str
     throw new UsageError(`${name} must start with http:// or https:// (got "${text}")`, { hint: example });
   }
   if (url.username !== "" || url.password !== "") {
-    throw new UsageError(`${name} must not hold a user or password: they would show up in the process list and in logs`);
+    throw new UsageError(
+      `${name} must not hold a user or password: they would show up in the process list and in logs`,
+    );
   }
   url.search = "";
   url.hash = "";

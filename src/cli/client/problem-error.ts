@@ -67,7 +67,9 @@ function wayOut(problem: Problem, response: Response): string | undefined {
     case "redis_unavailable":
       return `The API waits for Redis; try again${after === undefined ? "" : ` in ${after} s`}.`;
     case "internal_error":
-      return problem.requestId === undefined ? undefined : `The API's log has more under request id ${problem.requestId}.`;
+      return problem.requestId === undefined
+        ? undefined
+        : `The API's log has more under request id ${problem.requestId}.`;
     default:
       return undefined;
   }

@@ -27,7 +27,8 @@ export class SseParser {
       if (line === "") this.#dispatch(messages);
       else this.#field(line);
     }
-    if (this.#rest.length + this.#dataChars > MESSAGE_MAX_CHARS) throw new RangeError("an event of the stream is too long");
+    if (this.#rest.length + this.#dataChars > MESSAGE_MAX_CHARS)
+      throw new RangeError("an event of the stream is too long");
     return messages;
   }
 
@@ -43,7 +44,8 @@ export class SseParser {
   }
 
   #dispatch(messages: SseMessage[]): void {
-    if (this.#data.length > 0) messages.push({ id: this.#id, event: this.#event || "message", data: this.#data.join("\n") });
+    if (this.#data.length > 0)
+      messages.push({ id: this.#id, event: this.#event || "message", data: this.#data.join("\n") });
     this.#event = "";
     this.#data = [];
     this.#dataChars = 0;

@@ -17,7 +17,11 @@ export interface Cell {
 const GAP = "  ";
 
 /** Lines of a table that fits `width` cells, its heading first. Widest shrinkable columns give way first. */
-export function renderTable(columns: readonly Column[], rows: readonly (readonly Cell[])[], width: number): readonly string[] {
+export function renderTable(
+  columns: readonly Column[],
+  rows: readonly (readonly Cell[])[],
+  width: number,
+): readonly string[] {
   const shown = columns.flatMap((column, index) => {
     const cells = rows.map((row) => row[index] ?? { text: "" });
     if (column.optional === true && cells.every((cell) => cell.text === "")) return [];
@@ -26,11 +30,11 @@ export function renderTable(columns: readonly Column[], rows: readonly (readonly
   });
   shrink(shown, width);
   const line = (cell: (one: (typeof shown)[number]) => string) => shown.map(cell).join(GAP).trimEnd();
-  const lines = [line((one) => fit(one.column.title, one.width, one.column.align))];
+  const lines = [line((one) => fitCell(one.column.title, one.width, one.column.align))];
   for (const index of rows.keys()) {
     lines.push(
       line((one) => {
-        const text = fit(one.texts[index] ?? "", one.width, one.column.align);
+        const text = fitCell(one.texts[index] ?? "", one.width, one.column.align);
         return one.cells[index]?.paint?.(text) ?? text;
       }),
     );
@@ -49,7 +53,7 @@ function shrink(shown: { readonly column: Column; width: number }[], width: numb
   }
 }
 
-function fit(text: string, width: number, align: "right" | undefined): string {
+function fitCell(text: string, width: number, align: "right" | undefined): string {
   const cut = truncate(text, width);
   const blanks = " ".repeat(Math.max(0, width - displayWidth(cut)));
   return align === "right" ? blanks + cut : cut + blanks;

@@ -3,12 +3,17 @@
   KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] ports   KEYS[6] ports-lru
   KEYS[7] ports-aside   KEYS[8] deadlines   KEYS[9] fairness of the pool   KEYS[10] job   KEYS[11] box   KEYS[12] expiry
   ARGV[1] { vmId, host, epoch, token, holder, from, range, fields, progress, eventsMax, keepMs, class, classWidth }
-  Returns { code, port, free }: 1 prepared, 0 no port, -1 no record, -2 not the owner, -3 state does not allow it,
-  -4 marked: the record is final now. ]]
+  Returns { code, port, free, history }: 1 prepared, 0 no port, -1 no record, -2 not the owner, -3 state does not allow it,
+  -4 marked: the record is final now.
+  history is { attemptsMade, launches, deadlineAtMs, avoid } of a prepared VM, empty texts for what is not there. ]]
 --#include record
 --#include ports
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
+local function history()
+  local fields = redis.call("HMGET", KEYS[1], "attemptsMade", "launches", "deadlineAtMs", "avoid")
+  return { fields[1] or "", fields[2] or "", fields[3] or "", fields[4] or "" }
+end
 local free = freePorts(KEYS[5], KEYS[7], args.range)
 local record = redis.call("HMGET", KEYS[1], "state", "epoch", "token", "host", "jobPriority")
 local state = record[1]
@@ -16,7 +21,7 @@ if not state then return { -1, 0, free } end
 local epoch = tonumber(record[2])
 local mine = record[4] == args.host and epoch == args.epoch and record[3] == args.token
 if state == "preparing" and mine then -- the reply was lost and the command sent again
-  return { 1, tonumber(redis.call("HGET", KEYS[1], "port")), free }
+  return { 1, tonumber(redis.call("HGET", KEYS[1], "port")), free, history() }
 end
 local job = redis.call("HMGET", KEYS[10], "pb", "ats")
 if job[1] ~= args.host or tonumber(job[2] or "0") ~= args.epoch or redis.call("GET", KEYS[10] .. ":lock") ~= args.token then
@@ -53,4 +58,4 @@ writeFields(KEYS[1], args.fields)
 showProgress(KEYS[10], args.progress)
 emit(KEYS[1], KEYS[2], args.vmId, "vm.preparing",
   cjson.encode({ host = args.host, epoch = args.epoch, port = port }), args.eventsMax, now)
-return { 1, port, free - 1 }
+return { 1, port, free - 1, history() }

@@ -48,7 +48,10 @@ compute_halt_in() { sleep "${1:-1}"; }
 
 compute_panic() { echo c >/proc/sysrq-trigger; }
 
-compute_reboot() { reboot -f; }
+compute_reboot() {
+  stop_network
+  reboot -f
+}
 
 compute_unknown() {
   say "no such computation; there are hello, serve, exit:N, panic, reboot, flood:MB, silent, deaf, halt-in:SECONDS"
@@ -58,7 +61,7 @@ compute_unknown() {
 # More output than any host should keep, on both ways out at once, and a valid result after it.
 compute_flood() {
   local megabytes=${1:-1}
-  yes "a line of a guest that writes more than anybody will ever read" | head -c 1048576 >/run/block
+  yes "a line, 64 bytes long, of which nobody will ever read them all." | head -c 1048576 >/run/block
   flood /dev/ttyS0 "$megabytes" &
   local console=$!
   if find_result_port && timeout $RESULT_PATIENCE head -c 64 /run/block >$port; then flood $port "$megabytes"; fi

@@ -15,5 +15,9 @@ start_agent() {
   fi
 }
 
+# Before a power-off or reboot. The kernel takes the bus from its devices then, and a virtio-net driver that is just about
+# to send waits for ever for a device that cannot see its queue: without this one power-off in ten hung.
+stop_network() { ifconfig eth0 down 2>/dev/null; }
+
 # Whether anybody has been answered yet.
 answered() { [ -e /run/answered ]; }

@@ -81,6 +81,7 @@ watch_power_button() {
 
 power_off() {
   say "powering off"
+  stop_network
   poweroff -f
   while :; do sleep 60; done # until the machine is gone
 }

@@ -1,0 +1,69 @@
+import { z } from "zod";
+import type { VmRequest } from "../../contract/vm-request.ts";
+import { VmAccepted, VmDetail, VmList, VmView } from "../../contract/vm-view.ts";
+import { type ApiTarget, callApi, openStream } from "./api-request.ts";
+
+/** What a list may be narrowed by. All parts must fit. */
+export interface ListFilter {
+  readonly state?: readonly string[];
+  readonly pool?: string;
+  readonly host?: string;
+  readonly cause?: string;
+  readonly label?: readonly string[];
+  readonly limit?: number;
+  readonly cursor?: string;
+}
+
+/** The API replies to an action with the VM as it is afterwards, with or without its last lines. */
+const VmAfterAction = z.union([VmView, VmDetail]);
+export type VmAfterAction = z.infer<typeof VmAfterAction>;
+
+/** What `GET /health` says, in the shape of the Cocos manager. */
+const Health = z.object({ status: z.string(), version: z.string(), commit: z.string(), instance_id: z.string() });
+export type Health = z.infer<typeof Health>;
+
+/** The HTTP API, one function for each thing that can be asked. */
+export class ApiClient {
+  readonly target: ApiTarget;
+
+  constructor(target: ApiTarget) {
+    this.target = target;
+  }
+
+  submit(request: VmRequest, idempotencyKey: string): Promise<VmAccepted> {
+    const headers = { "idempotency-key": idempotencyKey };
+    return callApi(this.target, { method: "POST", path: "v1/vms", body: request, headers }, VmAccepted);
+  }
+
+  list(filter: ListFilter): Promise<VmList> {
+    return callApi(this.target, { path: "v1/vms", query: { ...filter } }, VmList);
+  }
+
+  get(id: string): Promise<VmDetail> {
+    return callApi(this.target, { path: vmPath(id) }, VmDetail);
+  }
+
+  remove(id: string): Promise<VmAfterAction> {
+    return callApi(this.target, { method: "DELETE", path: vmPath(id) }, VmAfterAction);
+  }
+
+  retry(id: string): Promise<VmAfterAction> {
+    return callApi(this.target, { method: "POST", path: `${vmPath(id)}/retry` }, VmAfterAction);
+  }
+
+  health(): Promise<Health> {
+    return callApi(this.target, { path: "health" }, Health);
+  }
+
+  /** The guest's own output: what is kept of it, and with `follow` what comes until the VM has ended. */
+  async *console(id: string, options: { readonly follow: boolean }): AsyncGenerator<Uint8Array> {
+    const query = options.follow ? { follow: "true" } : {};
+    const headers = { accept: "text/plain, application/problem+json" };
+    const response = await openStream(this.target, { path: `${vmPath(id)}/console`, query, headers });
+    yield* response.body;
+  }
+}
+
+function vmPath(id: string): string {
+  return `v1/vms/${encodeURIComponent(id)}`;
+}

@@ -1,0 +1,95 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { CloudEvent } from "../../contract/vm-event.ts";
+import { CliError } from "../cli-error.ts";
+import { EXIT } from "../exit-codes.ts";
+import { type ApiTarget, connectionError, foreignReply, openStream, REQUEST_TIMEOUT_MS } from "./api-request.ts";
+import { type SseMessage, SseParser } from "./sse-parser.ts";
+
+export type StreamItem =
+  | { readonly kind: "event"; readonly event: CloudEvent; readonly streamId: string | undefined }
+  /** Events were lost for this reader: what it knows of any VM may be old. */
+  | { readonly kind: "gap"; readonly text: string }
+  /** The connection stands. Not `complete`: opened again without a place to resume at, so events may be missing. */
+  | { readonly kind: "open"; readonly complete: boolean };
+
+export interface StreamOptions {
+  /** Resume after this event of the stream; "0" starts with the oldest that is kept. Undefined: only what is new. */
+  readonly after?: string;
+  readonly filter?: Readonly<Record<string, string | readonly string[] | undefined>>;
+  /** How long a lost API is tried again before the stream gives up. */
+  readonly patienceMs?: number;
+}
+
+const PATIENCE_MS = 60_000;
+const RECONNECT_FIRST_MS = 250;
+const RECONNECT_MAX_MS = 5_000;
+
+/**
+ * The events of `GET /v1/events`, without end. A connection that is lost, or cut because this reader was slow, is opened
+ * again where it stopped. Ends by throwing: when the first connection fails, when patience ends, or by the signal.
+ */
+export async function* streamEvents(target: ApiTarget, options: StreamOptions): AsyncGenerator<StreamItem> {
+  let lastId = options.after;
+  let opened = false;
+  let lostAtMs: number | undefined;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      for await (const item of readOnce(target, options.filter ?? {}, lastId, opened)) {
+        if (item.kind === "open") opened = true;
+        if (item.kind === "event") lastId = item.streamId ?? lastId;
+        attempt = 0;
+        lostAtMs = undefined;
+        yield item;
+      }
+    } catch (error) {
+      const mayRecover = error instanceof CliError && error.exitCode === EXIT.unreachable;
+      if (!opened || !mayRecover) throw error;
+      lostAtMs ??= Date.now();
+      if (Date.now() - lostAtMs > (options.patienceMs ?? PATIENCE_MS)) throw error;
+    }
+    await pause(Math.min(RECONNECT_FIRST_MS * 2 ** attempt, RECONNECT_MAX_MS), target.signal);
+  }
+}
+
+async function* readOnce(
+  target: ApiTarget,
+  filter: NonNullable<StreamOptions["filter"]>,
+  lastId: string | undefined,
+  again: boolean,
+): AsyncGenerator<StreamItem> {
+  const headers: Record<string, string> = { accept: "text/event-stream, application/problem+json" };
+  if (lastId !== undefined) headers["last-event-id"] = lastId;
+  const response = await openStream(target, { path: "v1/events", query: filter, headers });
+  yield { kind: "open", complete: !again || lastId !== undefined };
+  const parser = new SseParser();
+  const decoder = new TextDecoder();
+  try {
+    for await (const chunk of response.body) {
+      for (const message of parser.push(decoder.decode(chunk, { stream: true }))) yield toItem(target, message);
+    }
+  } catch (error) {
+    throw connectionError(target, error, target.requestTimeoutMs ?? REQUEST_TIMEOUT_MS);
+  }
+}
+
+function toItem(target: ApiTarget, message: SseMessage): StreamItem {
+  if (message.event === "gap") return { kind: "gap", text: message.data };
+  let json: unknown;
+  try {
+    json = JSON.parse(message.data);
+  } catch {
+    throw foreignReply(target.baseUrl, "an event that is not JSON");
+  }
+  const event = CloudEvent.safeParse(json);
+  if (!event.success)
+    throw foreignReply(target.baseUrl, `an event of type '${message.event}' that this drover does not know`);
+  return { kind: "event", event: event.data, streamId: message.id };
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, undefined, { signal });
+  } catch {
+    throw signal.reason;
+  }
+}

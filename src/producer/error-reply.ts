@@ -1,0 +1,41 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from "fastify";
+import fp from "fastify-plugin";
+import { DroverError } from "../contract/errors.ts";
+import { PROBLEM_TYPE, retryAfterS, toDroverError, toProblem } from "./problem.ts";
+
+const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/** Answers with the problem document of an error; the one place that does. Unexpected errors are logged here, once. */
+export function replyWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const known = toDroverError(error);
+  if (known.code === "internal_error") request.log.error({ err: error }, "a request failed unexpectedly");
+  else if (known.cause !== undefined) request.log.debug({ code: known.code, err: known.cause }, "a request was refused");
+  const retryAfter = retryAfterS(known.code);
+  if (retryAfter !== undefined) reply.header("retry-after", String(retryAfter));
+  const problem = toProblem(known, { id: request.id, path: pathOf(request) });
+  // Sent as text: the response schemas are for successes, and an error must not fail once more.
+  reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+}
+
+/** The path without the query, whose values could be anything. */
+export function pathOf(request: FastifyRequest): string {
+  return request.url.split("?", 1)[0] ?? "";
+}
+
+/** Every error and every unknown page as a problem document. */
+export const errorReply = fp(
+  async (app: FastifyInstance) => {
+    app.setErrorHandler<FastifyError>((error, request, reply) => replyWithProblem(error, request, reply));
+    app.setNotFoundHandler((request, reply) => {
+      const allowed = METHODS.filter((method) => app.findRoute({ method, url: pathOf(request) }) !== null);
+      if (allowed.length === 0) {
+        replyWithProblem(new DroverError("not_found", `there is no ${pathOf(request)}; see /docs for what there is`), request, reply);
+        return;
+      }
+      reply.header("allow", allowed.join(", "));
+      const detail = `${request.method} is not offered here, only ${allowed.join(", ")}`;
+      replyWithProblem(new DroverError("method_not_allowed", detail), request, reply);
+    });
+  },
+  { name: "error-reply" },
+);

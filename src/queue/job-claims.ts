@@ -1,0 +1,177 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Job, UnrecoverableError, Worker } from "bullmq";
+import type { Logger } from "pino";
+import { z } from "zod";
+import { VmJobData } from "../contract/job-data.ts";
+import type { RedisClient } from "./connection.ts";
+import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
+import { BACKOFF_TYPE } from "./vm-queue.ts";
+
+/** Longer than any VM should be without a worker; every reconcile extends it. setTimeout bounds it to 2^31 ms. */
+const LOCK_MS = 24 * 24 * 3600 * 1000;
+/** A fetch that does not settle in this time is abandoned with its connections: its reply may come at any time. */
+const FETCH_TIMEOUT_MS = 20_000;
+
+/** A job that this host has fetched and must settle: complete, fail, or give back. */
+export interface ClaimedJob {
+  readonly vmId: string;
+  readonly pool: string;
+  readonly token: string;
+  /** `attemptsStarted`: the epoch of this launch. Never reset. */
+  readonly epoch: number;
+  /** The job's data, or why it cannot be read. A newer version's data is not ours to judge: give it back. */
+  readonly data:
+    | { readonly ok: true; readonly value: VmJobData }
+    | { readonly ok: false; readonly problem: string; readonly newer: boolean };
+}
+
+/** Carries the delay that drover decided, and what the dashboard shows in place of a stack trace. */
+class LaunchFailed extends Error {
+  readonly delayMs: number;
+  constructor(message: string, delayMs: number, story: string) {
+    super(message);
+    this.name = "LaunchFailed";
+    this.delayMs = delayMs;
+    this.stack = story;
+  }
+}
+
+class LaunchFailedForGood extends UnrecoverableError {
+  constructor(message: string, story: string) {
+    super(message);
+    this.stack = story;
+  }
+}
+
+/**
+ * The worker's side of BullMQ: one processor-less Worker per pool. Fetching is manual, under a token of ours, without
+ * blocking; settling never fetches the next job (BullMQ #1297). Stalled checks are off: they would run a live VM again.
+ */
+export class JobClaims {
+  readonly #redis: RedisClient;
+  readonly #keys: RedisKeys;
+  readonly #hostId: string;
+  readonly #logger: Logger;
+  readonly #workers = new Map<string, Worker>();
+
+  constructor(options: { redis: RedisClient; keys: RedisKeys; hostId: string; logger: Logger }) {
+    this.#redis = options.redis;
+    this.#keys = options.keys;
+    this.#hostId = options.hostId;
+    this.#logger = options.logger;
+  }
+
+  /** Fetches the next job of a pool without waiting. `token` must be on disk before the job's VM is launched. */
+  async fetch(pool: string, token: string): Promise<ClaimedJob | undefined> {
+    const worker = this.#worker(pool);
+    const timeout = new AbortController();
+    try {
+      const job = await Promise.race([
+        worker.getNextJob(token, { block: false }),
+        delay<"timeout">(FETCH_TIMEOUT_MS, "timeout", { signal: timeout.signal }),
+      ]);
+      if (job === "timeout") {
+        this.#workers.delete(pool);
+        void worker.close(true).catch(() => undefined); // abandoned: nothing of it is used again
+        throw new Error(`fetching from pool ${pool} did not settle within ${FETCH_TIMEOUT_MS} ms`);
+      }
+      if (job === undefined || job.id === undefined) return undefined;
+      return { vmId: job.id, pool, token, epoch: job.attemptsStarted, data: readJobData(job.data) };
+    } finally {
+      timeout.abort();
+    }
+  }
+
+  /** When the earliest delayed job of a pool becomes due (Unix ms), or undefined. */
+  async nextDelayedAtMs(pool: string): Promise<number | undefined> {
+    const [, score] = await this.#redis.zrange(this.#keys.bull(poolQueueName(pool), "delayed"), "0", "0", "WITHSCORES");
+    return score === undefined ? undefined : Math.floor(Number(score) / 0x1000); // BullMQ keeps the low bits for order
+  }
+
+  async complete(claim: SettleTarget, returnValue: unknown): Promise<void> {
+    await this.#settle(claim, (job) => job.moveToCompleted(returnValue, claim.token, false));
+  }
+
+  /** This launch failed: an attempt is used, and the next one comes after `delayMs`. */
+  async fail(claim: SettleTarget, failure: { message: string; story: string; delayMs: number }): Promise<void> {
+    const error = new LaunchFailed(failure.message, failure.delayMs, failure.story);
+    await this.#settle(claim, (job) => job.moveToFailed(error, claim.token, false));
+  }
+
+  /** The VM has failed for good. */
+  async failForGood(claim: SettleTarget, failure: { message: string; story: string }): Promise<void> {
+    const error = new LaunchFailedForGood(failure.message, failure.story);
+    await this.#settle(claim, (job) => job.moveToFailed(error, claim.token, false));
+  }
+
+  /** Gives the job back without using an attempt. Never by moveToWait: that puts it at the head, a hot loop. */
+  async giveBack(claim: SettleTarget, delayMs: number): Promise<void> {
+    await this.#settle(claim, (job) => job.moveToDelayed(Date.now() + delayMs, claim.token));
+  }
+
+  /** Keeps the locks of live VMs from lapsing. */
+  async extendLocks(claims: readonly SettleTarget[]): Promise<void> {
+    for (const pool of new Set(claims.map((claim) => claim.pool))) {
+      const ofPool = claims.filter((claim) => claim.pool === pool);
+      await this.#worker(pool).extendJobLocks(
+        ofPool.map((claim) => claim.vmId),
+        ofPool.map((claim) => claim.token),
+        LOCK_MS,
+      );
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#workers.values()].map((worker) => worker.close(true)));
+  }
+
+  /**
+   * The job is read anew, because BullMQ decides about retries from what is in memory. When the lock is not ours any
+   * more, a lost reply may have settled the job already: the record is the truth, so that this is said and not thrown.
+   */
+  async #settle(claim: SettleTarget, settle: (job: Job) => Promise<unknown>): Promise<void> {
+    const job = await Job.fromId(this.#worker(claim.pool), claim.vmId);
+    if (job === undefined) {
+      this.#logger.warn({ vmId: claim.vmId }, "the job of an ended VM is gone from the queue");
+      return;
+    }
+    try {
+      await settle(job);
+    } catch (error) {
+      const code = z.object({ code: z.number() }).safeParse(error);
+      if (!code.success || code.data.code > -1) throw error;
+      const state = await job.getState();
+      this.#logger.warn({ vmId: claim.vmId, jobState: state, err: error }, "the job was settled by somebody else");
+    }
+  }
+
+  #worker(pool: string): Worker {
+    const known = this.#workers.get(pool);
+    if (known !== undefined) return known;
+    const worker = new Worker(poolQueueName(pool), null, {
+      connection: this.#redis,
+      prefix: this.#keys.prefix,
+      name: this.#hostId,
+      autorun: false,
+      skipStalledCheck: true,
+      skipVersionCheck: true,
+      lockDuration: LOCK_MS,
+      settings: {
+        backoffStrategy: (_made, type, error) =>
+          type === BACKOFF_TYPE && error instanceof LaunchFailed ? error.delayMs : 0,
+      },
+    });
+    worker.on("error", (error) => this.#logger.debug({ err: error, pool }, "BullMQ worker error"));
+    this.#workers.set(pool, worker);
+    return worker;
+  }
+}
+
+export type SettleTarget = Pick<ClaimedJob, "vmId" | "pool" | "token">;
+
+function readJobData(data: unknown): ClaimedJob["data"] {
+  const parsed = VmJobData.safeParse(data);
+  if (parsed.success) return { ok: true, value: parsed.data };
+  const version = z.object({ v: z.number() }).safeParse(data);
+  return { ok: false, problem: z.prettifyError(parsed.error), newer: version.success && version.data.v > 1 };
+}

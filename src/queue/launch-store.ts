@@ -1,0 +1,258 @@
+import { randomUUID } from "node:crypto";
+import { z } from "zod";
+import type { VmEventData, VmEventType } from "../contract/vm-event.ts";
+import { LaunchRecord } from "../contract/vm-record.ts";
+import { PRIORITY_CLASSES, type PriorityClass } from "../contract/vm-request.ts";
+import { LAUNCH_STATES, VM_STATES, type VmState } from "../contract/vm-state.ts";
+import { ALLOWED_FROM } from "../contract/vm-transition.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import type { RedisClient } from "./connection.ts";
+import { loadScript } from "./lua-script.ts";
+import { holderText, type PortRange } from "./port-slots.ts";
+import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
+import { PRIORITY_CLASS_WIDTH } from "./vm-store.ts";
+
+const prepareScript = loadScript("prepare-12");
+const transitionScript = loadScript("transition-14");
+const changePortScript = loadScript("change-port-7");
+
+const PortReply = z.tuple([z.number(), z.number(), z.number()]);
+const PrepareReply = z.tuple([z.number(), z.number(), z.number()]).rest(z.array(z.string()));
+const MoveReply = z.tuple([z.number(), z.union([z.enum(VM_STATES), z.literal("")])]);
+
+/** Who a launch is to Redis: host, epoch and token are compared in every script. */
+export interface LaunchIdentity {
+  readonly vmId: string;
+  readonly pool: string;
+  readonly priority: PriorityClass;
+  readonly host: string;
+  readonly epoch: number;
+  readonly token: string;
+}
+
+export type PrepareOutcome =
+  | { readonly kind: "prepared"; readonly port: number; readonly freePorts: number; readonly history: LaunchHistory }
+  /** `not_owner`: fenced; `wrong_state`: final already, settle the job from the record; `marked`: ended here as removed. */
+  | { readonly kind: "no_port" | "no_record" | "not_owner" | "wrong_state" | "marked"; readonly freePorts: number };
+
+/** What earlier launches left in the record. */
+export interface LaunchHistory {
+  readonly attemptsMade: number;
+  readonly launches: readonly LaunchRecord[];
+  /** When the TTL ends, if an earlier launch has run. */
+  readonly deadlineAtMs: number | undefined;
+  /** Hosts that failed this VM by a fault of their own, with the time until which they are avoided. */
+  readonly avoid: Readonly<Record<string, number>>;
+}
+
+/** Values are texts as Redis holds them; null deletes the field. */
+export type RecordFields = Readonly<Record<string, string | null>>;
+
+export interface Move<T extends VmEventType = VmEventType> {
+  readonly to: VmState;
+  readonly event: { readonly type: T; readonly data: VmEventData<T> };
+  readonly fields?: RecordFields;
+  /** Shown on the dashboard. */
+  readonly progress: Readonly<Record<string, unknown>>;
+  /** Starts the TTL, unless an earlier launch has. */
+  readonly ttlMs?: number | undefined;
+  /** Given when the host holds nothing of the VM any more. */
+  readonly leave?: Leave | undefined;
+}
+
+export interface Leave {
+  readonly port: number | undefined;
+  /** What becomes of the sealed secrets: a number is how long they stay, in ms. */
+  readonly box: "keep" | "delete" | number;
+  readonly tail: { readonly console: string; readonly qemu: string } | undefined;
+  readonly final: boolean;
+  /** How long the record of a final VM is kept. */
+  readonly keepMs: number;
+}
+
+export type MoveOutcome = "done" | "no_record" | "not_owner" | "wrong_state" | "marked";
+const MOVE_OUTCOMES: Readonly<Record<number, MoveOutcome>> = {
+  1: "done",
+  [-1]: "no_record",
+  [-2]: "not_owner",
+  [-3]: "wrong_state",
+  [-4]: "marked",
+};
+
+/** States that a VM with a removal mark must not enter: a launch, or the queue, which leads to one. */
+const BARRED_BY_MARK: readonly VmState[] = [...LAUNCH_STATES, "queued", "retrying"];
+
+/** The moves that only the owner of a launch makes. Every script compares host, epoch and token. */
+export class LaunchStore {
+  readonly #redis: RedisClient;
+  readonly #keys: RedisKeys;
+  readonly #bootId: string;
+  readonly #range: PortRange;
+  readonly #eventsMax: number;
+  readonly #keep: Config["keep"];
+
+  constructor(options: {
+    redis: RedisClient;
+    keys: RedisKeys;
+    bootId: string;
+    range: PortRange;
+    eventsMax: number;
+    keep: Config["keep"];
+  }) {
+    this.#redis = options.redis;
+    this.#keys = options.keys;
+    this.#bootId = options.bootId;
+    this.#range = options.range;
+    this.#eventsMax = options.eventsMax;
+    this.#keep = options.keep;
+  }
+
+  /** PREPARE: checks that the fetched job is ours, takes a port and moves the record to `preparing`, all or nothing. */
+  async prepare(launch: LaunchIdentity, fields: RecordFields): Promise<PrepareOutcome> {
+    const keys = this.#keys;
+    const reply = await prepareScript.run(
+      this.#redis,
+      [
+        keys.record(launch.vmId),
+        keys.events,
+        keys.statePrefix,
+        keys.mark(launch.vmId),
+        keys.ports(this.#bootId),
+        keys.portsLru(this.#bootId),
+        keys.portsAside(this.#bootId),
+        keys.deadlines,
+        keys.fairness(launch.pool),
+        this.#jobKey(launch),
+        keys.box(launch.vmId),
+        keys.expiry,
+      ],
+      {
+        ...this.#identity(launch),
+        from: ALLOWED_FROM.preparing,
+        range: this.#range,
+        fields,
+        progress: JSON.stringify({ state: "preparing", host: launch.host, launch: launch.epoch }),
+        keepMs: this.#keep.completedMs,
+        class: PRIORITY_CLASSES.indexOf(launch.priority),
+        classWidth: PRIORITY_CLASS_WIDTH,
+      },
+    );
+    const [code, port, freePorts, history = []] = PrepareReply.parse(reply);
+    if (code === 1) return { kind: "prepared", port, freePorts, history: readHistory(history) };
+    return { kind: code === 0 ? "no_port" : code === -3 ? "wrong_state" : prepareRefusal(code), freePorts };
+  }
+
+  /** TRANSITION: state and event together, or an outcome that says why not. A resent command changes nothing. */
+  async move<T extends VmEventType>(launch: LaunchIdentity, move: Move<T>): Promise<MoveOutcome> {
+    const keys = this.#keys;
+    const reply = await transitionScript.run(
+      this.#redis,
+      [
+        keys.record(launch.vmId),
+        keys.events,
+        keys.statePrefix,
+        keys.mark(launch.vmId),
+        this.#jobKey(launch),
+        keys.deadlines,
+        keys.expiry,
+        keys.box(launch.vmId),
+        keys.tail(launch.vmId),
+        keys.console(launch.vmId),
+        keys.ports(this.#bootId),
+        keys.portsLru(this.#bootId),
+        keys.portsAside(this.#bootId),
+        keys.pendingJobs,
+      ],
+      {
+        ...this.#identity(launch),
+        to: move.to,
+        from: ALLOWED_FROM[move.to],
+        launch: BARRED_BY_MARK.includes(move.to),
+        nonce: randomUUID(),
+        fields: move.fields ?? {},
+        event: { type: move.event.type, data: JSON.stringify(move.event.data) },
+        progress: JSON.stringify({ state: move.to, host: launch.host, launch: launch.epoch, ...move.progress }),
+        deadlineMs: move.ttlMs ?? null,
+        leave:
+          move.leave === undefined
+            ? null
+            : {
+                ...move.leave,
+                port: move.leave.port ?? null,
+                tail: move.leave.tail ?? null,
+                holder: holderText(launch),
+              },
+      },
+    );
+    return MOVE_OUTCOMES[MoveReply.parse(reply)[0]] ?? "not_owner";
+  }
+
+  /** Sets the port aside that a foreign process holds and takes the next one, within the attempt; undefined: none is free. */
+  async changePort(
+    launch: LaunchIdentity,
+    port: number,
+    asideMs: number,
+  ): Promise<{ port: number | undefined; freePorts: number }> {
+    const keys = this.#keys;
+    const reply = await changePortScript.run(
+      this.#redis,
+      [
+        keys.record(launch.vmId),
+        keys.events,
+        keys.ports(this.#bootId),
+        keys.portsLru(this.#bootId),
+        keys.portsAside(this.#bootId),
+        this.#jobKey(launch),
+        keys.mark(launch.vmId),
+      ],
+      {
+        ...this.#identity(launch),
+        port,
+        asideMs,
+        range: this.#range,
+        progress: JSON.stringify({ state: "preparing", host: launch.host, launch: launch.epoch, portSetAside: port }),
+      },
+    );
+    const [code, next, freePorts] = PortReply.parse(reply);
+    return { port: code === 1 ? next : undefined, freePorts };
+  }
+
+  /** The sealed secrets of a VM, or undefined when there are none (any more). */
+  async sealedSecrets(vmId: string): Promise<string | undefined> {
+    return (await this.#redis.get(this.#keys.box(vmId))) ?? undefined;
+  }
+
+  /** Those of the given VMs that have a removal mark, with its reason. */
+  async marked(vmIds: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    if (vmIds.length === 0) return new Map();
+    const marks = await this.#redis.mget(vmIds.map((vmId) => this.#keys.mark(vmId)));
+    return new Map(
+      vmIds.flatMap((vmId, index) => {
+        const mark = marks[index];
+        return mark == null ? [] : [[vmId, z.object({ reason: z.string() }).parse(JSON.parse(mark)).reason] as const];
+      }),
+    );
+  }
+
+  #identity(launch: LaunchIdentity) {
+    const { vmId, host, epoch, token } = launch;
+    return { vmId, host, epoch, token, holder: holderText(launch), eventsMax: this.#eventsMax };
+  }
+
+  #jobKey(launch: LaunchIdentity): string {
+    return this.#keys.bull(poolQueueName(launch.pool), launch.vmId);
+  }
+}
+
+function readHistory([attemptsMade = "", launches = "", deadlineAtMs = "", avoid = ""]: readonly string[]): LaunchHistory {
+  return {
+    attemptsMade: Number(attemptsMade),
+    launches: launches === "" ? [] : z.array(LaunchRecord).parse(JSON.parse(launches)),
+    deadlineAtMs: deadlineAtMs === "" ? undefined : Number(deadlineAtMs),
+    avoid: avoid === "" ? {} : z.record(z.string(), z.number()).parse(JSON.parse(avoid)),
+  };
+}
+
+function prepareRefusal(code: number): "no_record" | "not_owner" | "marked" {
+  return code === -1 ? "no_record" : code === -4 ? "marked" : "not_owner";
+}

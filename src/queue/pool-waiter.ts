@@ -1,0 +1,31 @@
+import type { RedisClient } from "./connection.ts";
+import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
+
+/** Redis cannot be asked to wait less than this without spinning. */
+const MIN_WAIT_S = 0.01;
+
+/**
+ * Waits for work in any of several pools with one BZPOPMIN over BullMQ's markers. Two Workers that block in
+ * `getNextJob` with one free slot would both get a job; one wait and then a fetch cannot. A fetch re-arms the marker.
+ */
+export class PoolWaiter {
+  readonly #redis: RedisClient;
+  readonly #markers: readonly string[];
+
+  /** `redis` must be a connection of this waiter alone. */
+  constructor({ redis, keys, pools }: { redis: RedisClient; keys: RedisKeys; pools: readonly string[] }) {
+    this.#redis = redis;
+    this.#markers = pools.map((pool) => keys.bull(poolQueueName(pool), "marker"));
+  }
+
+  /** True when a pool may have work now; false after `timeoutMs` without a sign. */
+  async wait(timeoutMs: number): Promise<boolean> {
+    const popped = await this.#redis.bzpopmin(...this.#markers, Math.max(timeoutMs / 1_000, MIN_WAIT_S));
+    return popped !== null;
+  }
+
+  /** Ends a wait that is under way. */
+  stop(): void {
+    this.#redis.disconnect();
+  }
+}

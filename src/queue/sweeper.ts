@@ -1,0 +1,79 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { VmQueue } from "./vm-queue.ts";
+import type { VmStore } from "./vm-store.ts";
+import type { VmUpkeep } from "./vm-upkeep.ts";
+
+const BATCH = 200;
+/** An accept adds the job right after the script; only one that died leaves it undone for this long. */
+const PENDING_AGE_MS = 5_000;
+
+/**
+ * Finishes what a process that died left half done, and what only time brings: jobs of accepted VMs, time limits,
+ * retention. Runs in every API and worker; each step is idempotent, so that two sweepers at once are harmless.
+ */
+export class Sweeper {
+  readonly #store: VmStore;
+  readonly #upkeep: VmUpkeep;
+  readonly #queue: VmQueue;
+  readonly #logger: Logger;
+  readonly #intervalMs: number;
+  readonly #stopping = new AbortController();
+  #loop: Promise<void> | undefined;
+
+  constructor(options: { store: VmStore; upkeep: VmUpkeep; queue: VmQueue; logger: Logger; intervalMs: number }) {
+    this.#store = options.store;
+    this.#upkeep = options.upkeep;
+    this.#queue = options.queue;
+    this.#logger = options.logger;
+    this.#intervalMs = options.intervalMs;
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#loop;
+  }
+
+  /** One round. Throws when Redis cannot be reached; the next round does the rest. */
+  async sweep(): Promise<void> {
+    await this.#addMissingJobs();
+    await this.#endOverdue();
+    await this.#upkeep.purgeExpired(BATCH);
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      // Jitter, so that many sweepers do not do the same at the same moment.
+      await delay(this.#intervalMs * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
+      await this.sweep().catch((error) => this.#logger.debug({ err: error }, "sweep failed; the next one goes on"));
+    }
+  }
+
+  async #addMissingJobs(): Promise<void> {
+    for (const vmId of await this.#upkeep.pendingJobs({ ageMs: PENDING_AGE_MS, count: BATCH })) {
+      const record = await this.#store.get(vmId);
+      if (record === undefined || record.state !== "queued" || record.epoch > 0 || record.removal !== undefined) {
+        await this.#upkeep.jobAdded(vmId);
+        continue;
+      }
+      await this.#queue.enqueue(record);
+      this.#logger.info({ vmId }, "added the job of a VM whose API died after accepting it");
+    }
+  }
+
+  async #endOverdue(): Promise<void> {
+    for (const overdue of await this.#upkeep.dueDeadlines(BATCH)) {
+      const outcome = await this.#store.requestRemoval({ ...overdue, by: "drover" });
+      if (outcome.kind === "marked" && outcome.host !== undefined) {
+        await this.#queue.notifyRemoval(outcome.host, overdue.vmId);
+      }
+      await this.#upkeep.forgetDeadline(overdue); // the mark is written: the host's reconcile does the rest
+    }
+  }
+}

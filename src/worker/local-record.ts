@@ -1,0 +1,25 @@
+import { z } from "zod";
+import { VmJobData } from "../contract/job-data.ts";
+
+/**
+ * What a host knows on disk of a launch, in `<state dir>/vms/<vmId>/<epoch>/record.json`. It is written before the
+ * first side effect and deleted last of all, so that whoever starts after a crash can finish or undo the launch.
+ */
+export const LocalRecord = z.strictObject({
+  v: z.literal(1),
+  vmId: z.uuid(),
+  epoch: z.int().min(1),
+  token: z.string(),
+  hostId: z.string(),
+  stateId: z.string(),
+  bootId: z.string(),
+  job: VmJobData,
+  createdAtMs: z.int(),
+  /** Known once PREPARE has given them. */
+  attemptsMade: z.int(),
+  port: z.int().nullable(),
+  /** Identity of the QEMU process: pid alone may be somebody else's by now. */
+  pid: z.int().nullable(),
+  startTimeTicks: z.string().nullable(),
+});
+export type LocalRecord = z.infer<typeof LocalRecord>;

@@ -1,0 +1,25 @@
+/**
+ * Why a VM is stopped before its guest ends by itself. The first reason wins.
+ *
+ * - `requested`, `ttl`, `queue_timeout`: a removal mark stands; the VM ends as removed or expired.
+ * - `released`: the worker shuts down; the VM goes back to the queue, no attempt is used.
+ * - `boot_timeout`: the launch took too long; it failed.
+ */
+export type StopReason = "requested" | "ttl" | "queue_timeout" | "released" | "boot_timeout";
+
+export class StopRequest {
+  readonly #controller = new AbortController();
+
+  /** Aborted with the reason as soon as a stop is asked for. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get reason(): StopReason | undefined {
+    return this.signal.aborted ? (this.signal.reason as StopReason) : undefined; // only `ask` aborts it
+  }
+
+  ask(reason: StopReason): void {
+    this.#controller.abort(reason);
+  }
+}

@@ -1,3 +1,4 @@
+import type { ExitCode } from "./exit-codes.ts";
 import type { Paint } from "./render/paint.ts";
 
 /**
@@ -15,14 +16,16 @@ export interface Terminal {
   readonly paint: Paint;
   /** Colours for what goes to `err`, which may be a screen while the results are piped. */
   readonly errPaint: Paint;
-  readonly readStdin: () => Promise<Buffer>;
+  readStdin(): Promise<Buffer>;
 }
 
 /** Everything a command needs beside its own arguments. */
 export interface CliContext {
   readonly terminal: Terminal;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborted by Ctrl-C; the client commands stop where they are. */
+  /** Aborted with an `Interrupted` by Ctrl-C or SIGTERM: a client stops where it is, a server ends well. */
   readonly signal: AbortSignal;
   readonly now: () => number;
+  /** For an outcome that is no error to tell about. */
+  setExitCode(code: ExitCode): void;
 }

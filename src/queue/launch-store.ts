@@ -20,6 +20,12 @@ const PortReply = z.tuple([z.number(), z.number(), z.number()]);
 const PrepareReply = z.tuple([z.number(), z.number(), z.number()]).rest(z.array(z.string()));
 const MoveReply = z.tuple([z.number(), z.union([z.enum(VM_STATES), z.literal("")])]);
 
+const RemovalMark = z.object({
+  reason: z.enum(["requested", "ttl", "queue_timeout"]),
+  force: z.boolean().default(false),
+});
+export type RemovalMark = z.infer<typeof RemovalMark>;
+
 /** Who a launch is to Redis: host, epoch and token are compared in every script. */
 export interface LaunchIdentity {
   readonly vmId: string;
@@ -222,14 +228,14 @@ export class LaunchStore {
     return (await this.#redis.get(this.#keys.box(vmId))) ?? undefined;
   }
 
-  /** Those of the given VMs that have a removal mark, with its reason. */
-  async marked(vmIds: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  /** Those of the given VMs that have a removal mark. */
+  async marked(vmIds: readonly string[]): Promise<ReadonlyMap<string, RemovalMark>> {
     if (vmIds.length === 0) return new Map();
     const marks = await this.#redis.mget(vmIds.map((vmId) => this.#keys.mark(vmId)));
     return new Map(
       vmIds.flatMap((vmId, index) => {
         const mark = marks[index];
-        return mark == null ? [] : [[vmId, z.object({ reason: z.string() }).parse(JSON.parse(mark)).reason] as const];
+        return mark == null ? [] : [[vmId, RemovalMark.parse(JSON.parse(mark))] as const];
       }),
     );
   }
@@ -244,7 +250,12 @@ export class LaunchStore {
   }
 }
 
-function readHistory([attemptsMade = "", launches = "", deadlineAtMs = "", avoid = ""]: readonly string[]): LaunchHistory {
+function readHistory([
+  attemptsMade = "",
+  launches = "",
+  deadlineAtMs = "",
+  avoid = "",
+]: readonly string[]): LaunchHistory {
   return {
     attemptsMade: Number(attemptsMade),
     launches: launches === "" ? [] : z.array(LaunchRecord).parse(JSON.parse(launches)),

@@ -42,6 +42,8 @@ export interface RemovalRequest {
   readonly vmId: string;
   readonly reason: "requested" | "ttl" | "queue_timeout";
   readonly by: string;
+  /** Skips the polite steps of the stop ladder. */
+  readonly force?: boolean;
 }
 
 export interface RemovalOutcome {
@@ -145,7 +147,7 @@ export class VmStore {
   }
 
   /** REMOVE: from here on the VM never runs again. Idempotent. */
-  async requestRemoval({ vmId, reason, by }: RemovalRequest): Promise<RemovalOutcome> {
+  async requestRemoval({ vmId, reason, by, force = false }: RemovalRequest): Promise<RemovalOutcome> {
     const keys = this.#keys;
     const pool = await this.#redis.hget(keys.record(vmId), "pool");
     if (pool === null) return { kind: "not_found" };
@@ -174,6 +176,7 @@ export class VmStore {
         vmId,
         reason,
         by,
+        force,
         keepMs: this.#keep.completedMs,
         eventsMax: this.#eventsMax,
         final: FINAL_STATES,

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { CAUSES, type Cause, CAUSE_CODES } from "../contract/causes.ts";
+import { CAUSE_CODES, CAUSES, type Cause } from "../contract/causes.ts";
 import type { StopReason } from "./stop-request.ts";
 
 /** How a launch ended, as seen by the supervisor. */
@@ -76,7 +76,8 @@ export function planEnd(facts: EndFacts): Omit<EndPlan, "v" | "tail"> {
   if (end.kind === "stopped") return { ...base, outcome: "released", reason: "released", delayMs: RELEASE_DELAY_MS };
   const exitCode = end.exitCode ?? base.exitCode;
   const { retry } = CAUSES[end.cause.code];
-  if (retry !== "requeue") return { ...base, exitCode, ...failed(facts, end.cause, retry === "never" ? "never" : "backoff") };
+  if (retry !== "requeue")
+    return { ...base, exitCode, ...failed(facts, end.cause, retry === "never" ? "never" : "backoff") };
   return { ...base, exitCode, ...requeued(facts, end.cause) };
 }
 
@@ -89,7 +90,13 @@ function failed(facts: EndFacts, cause: Cause, retry: "never" | "backoff") {
   if (retry === "never" || attemptsMade >= facts.attempts) {
     return { outcome: "failed", reason: cause.code, cause, attemptsMade } as const;
   }
-  return { outcome: "retrying", reason: cause.code, cause, attemptsMade, delayMs: backoff(facts, attemptsMade) } as const;
+  return {
+    outcome: "retrying",
+    reason: cause.code,
+    cause,
+    attemptsMade,
+    delayMs: backoff(facts, attemptsMade),
+  } as const;
 }
 
 /** A fault of the host uses no attempt; when no other host is left to try, the VM fails with that cause at once. */
@@ -97,7 +104,8 @@ function requeued(facts: EndFacts, cause: Cause) {
   if (SAME_HOST_MAY_RETRY.has(cause.code)) {
     return { outcome: "requeued", reason: cause.code, cause, delayMs: RELEASE_DELAY_MS } as const;
   }
-  if (!facts.otherHosts) return { outcome: "failed", reason: cause.code, cause, attemptsMade: facts.attemptsMade + 1 } as const;
+  if (!facts.otherHosts)
+    return { outcome: "failed", reason: cause.code, cause, attemptsMade: facts.attemptsMade + 1 } as const;
   const avoidUntilMs = facts.nowMs + AVOID_HOST_MS;
   return { outcome: "requeued", reason: cause.code, cause, delayMs: RELEASE_DELAY_MS, avoidUntilMs } as const;
 }

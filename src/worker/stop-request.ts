@@ -9,6 +9,7 @@ export type StopReason = "requested" | "ttl" | "queue_timeout" | "released" | "b
 
 export class StopRequest {
   readonly #controller = new AbortController();
+  readonly #forced = new AbortController();
 
   /** Aborted with the reason as soon as a stop is asked for. */
   get signal(): AbortSignal {
@@ -19,7 +20,13 @@ export class StopRequest {
     return this.signal.aborted ? (this.signal.reason as StopReason) : undefined; // only `ask` aborts it
   }
 
-  ask(reason: StopReason): void {
+  /** Aborted when the stop is to skip the polite steps; may come after the stop itself was asked for. */
+  get forced(): AbortSignal {
+    return this.#forced.signal;
+  }
+
+  ask(reason: StopReason, { force = false }: { force?: boolean } = {}): void {
+    if (force) this.#forced.abort();
     this.#controller.abort(reason);
   }
 }

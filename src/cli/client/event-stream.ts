@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { GapNotice } from "../../contract/stream-query.ts";
 import { CloudEvent } from "../../contract/vm-event.ts";
 import { CliError } from "../cli-error.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -8,7 +9,7 @@ import { type SseMessage, SseParser } from "./sse-parser.ts";
 export type StreamItem =
   | { readonly kind: "event"; readonly event: CloudEvent; readonly streamId: string | undefined }
   /** Events were lost for this reader: what it knows of any VM may be old. */
-  | { readonly kind: "gap"; readonly text: string }
+  | { readonly kind: "gap"; readonly notice: GapNotice }
   /** The connection stands. Not `complete`: opened again without a place to resume at, so events may be missing. */
   | { readonly kind: "open"; readonly complete: boolean };
 
@@ -73,16 +74,19 @@ async function* readOnce(
 }
 
 function toItem(target: ApiTarget, message: SseMessage): StreamItem {
-  if (message.event === "gap") return { kind: "gap", text: message.data };
   let json: unknown;
   try {
     json = JSON.parse(message.data);
   } catch {
     throw foreignReply(target.baseUrl, "an event that is not JSON");
   }
+  if (message.event === "gap") {
+    const notice = GapNotice.safeParse(json);
+    if (!notice.success) throw foreignReply(target.baseUrl, "a notice of a gap that this drover cannot read");
+    return { kind: "gap", notice: notice.data };
+  }
   const event = CloudEvent.safeParse(json);
-  if (!event.success)
-    throw foreignReply(target.baseUrl, `an event of type '${message.event}' that this drover does not know`);
+  if (!event.success) throw foreignReply(target.baseUrl, `an event of type '${message.event}' that this drover does not know`);
   return { kind: "event", event: event.data, streamId: message.id };
 }
 

@@ -13,7 +13,7 @@ export function problemError(baseUrl: URL, response: Response, text: string): Cl
     });
   }
   const hint = wayOut(problem, response);
-  return new CliError(problem.detail === "" ? problem.title : problem.detail, {
+  return new CliError(headline(problem), {
     code: problem.code,
     exitCode: exitCodeOfStatus(problem.status),
     problems: problem.problems ?? [],
@@ -32,6 +32,12 @@ export class RetryAfter extends Error {
     const seconds = Number(header ?? Number.NaN);
     this.seconds = Number.isFinite(seconds) && seconds >= 0 ? seconds : undefined;
   }
+}
+
+/** The API's own sentence, unless it only says what the field problems below it say again. */
+function headline({ title, detail, problems = [] }: Problem): string {
+  const repeats = problems.length > 0 && problems.every(({ message }) => detail.includes(message));
+  return detail === "" || repeats ? title : detail;
 }
 
 function readProblem(text: string): Problem | undefined {

@@ -15,7 +15,7 @@ end
 if record[4] and tonumber(record[4]) ~= args.port then
   return { 1, tonumber(record[4]), freePorts(KEYS[3], KEYS[5], args.range) }
 end
-givePort(KEYS[3], KEYS[4], args.port, args.vmId, args.holder, now)
+givePort(KEYS[3], KEYS[4], args.port, args.vmId, args.holder)
 redis.call("ZADD", KEYS[5], now + args.asideMs, args.port)
 local port = takePort(KEYS[3], KEYS[4], KEYS[5], args.range, args.vmId, args.holder, now)
 local free = freePorts(KEYS[3], KEYS[5], args.range)

@@ -6,7 +6,7 @@
 --#include ports
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
-local given = givePort(KEYS[1], KEYS[2], args.port, args.vmId, args.holder, now)
+local given = givePort(KEYS[1], KEYS[2], args.port, args.vmId, args.holder)
 if given == 1 and args.asideMs and args.asideMs ~= cjson.null then
   redis.call("ZADD", KEYS[3], now + args.asideMs, args.port)
 end

@@ -3,7 +3,7 @@
   KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] job   KEYS[6] wait
   KEYS[7] prioritized   KEYS[8] delayed   KEYS[9] completed   KEYS[10] deadlines   KEYS[11] expiry   KEYS[12] box
   KEYS[13] pending-jobs   KEYS[14] console   KEYS[15] paused
-  ARGV[1] { vmId, reason, by, keepMs, eventsMax, final = states, waiting = states, returnvalue, progress }
+  ARGV[1] { vmId, reason, by, force, keepMs, eventsMax, final = states, waiting = states, returnvalue, progress }
   Returns { "not_found" | "removed" | "marked" | "final", host or "" } ]]
 --#include record
 local args = cjson.decode(ARGV[1])
@@ -12,10 +12,20 @@ local record = redis.call("HMGET", KEYS[1], "state", "host")
 local state = record[1]
 if not state then return { "not_found", "" } end
 
-if redis.call("EXISTS", KEYS[4]) == 0 then
+local function encodedMark(reason, by, atMs)
+  return '{"reason":' .. cjson.encode(reason) .. ',"by":' .. cjson.encode(by) .. ',"atMs":' .. atMs
+    .. ',"force":' .. tostring(args.force) .. "}"
+end
+
+local mark = redis.call("GET", KEYS[4])
+if mark and args.force then
+  local earlier = cjson.decode(mark)
+  redis.call("SET", KEYS[4], encodedMark(earlier.reason, earlier.by, digits(earlier.atMs)))
+end
+if not mark then
   if contains(args.final, state) and (args.reason ~= "requested" or state ~= "failed") then return { "final", "" } end
   local removal = { reason = args.reason, by = args.by }
-  local encoded = '{"reason":' .. cjson.encode(args.reason) .. ',"by":' .. cjson.encode(args.by) .. ',"atMs":' .. digits(now) .. "}"
+  local encoded = encodedMark(args.reason, args.by, digits(now))
   redis.call("SET", KEYS[4], encoded)
   redis.call("HSET", KEYS[1], "removal", encoded)
   emit(KEYS[1], KEYS[2], args.vmId, "vm.removal_requested", cjson.encode(removal), args.eventsMax, now)

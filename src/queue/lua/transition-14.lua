@@ -33,7 +33,7 @@ end
 local leave = args.leave
 if leave and leave ~= cjson.null then
   if leave.port and leave.port ~= cjson.null then
-    givePort(KEYS[11], KEYS[12], leave.port, args.vmId, leave.holder, now)
+    givePort(KEYS[11], KEYS[12], leave.port, args.vmId, leave.holder)
   end
   redis.call("HDEL", KEYS[1], "port", "address")
   redis.call("DEL", KEYS[10])

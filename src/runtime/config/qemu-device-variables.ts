@@ -1,3 +1,4 @@
+import { KERNEL_CMDLINE_MAX_CHARS } from "../../contract/limits.ts";
 import { onOff, qemuId, word } from "./qemu-machine-variables.ts";
 import { bool, choice, int, line, matching, orEmpty, port } from "./value-types.ts";
 import { ValueRefused, type ValueType, variable } from "./variable.ts";
@@ -151,7 +152,7 @@ export const QEMU_DEVICE_VARIABLES = {
   }),
   kernelCmdline: variable({
     name: "MANAGER_QEMU_KERNEL_CMDLINE",
-    type: line(2047),
+    type: line(KERNEL_CMDLINE_MAX_CHARS),
     default: "quiet console=null",
     group: "boot",
     doc: "The guest's kernel command line; not used with MANAGER_QEMU_ENABLE_DISK.",

@@ -1,11 +1,11 @@
-import { bool, int, line, matching, memorySize, optionalBool, orEmpty } from "./value-types.ts";
+import { bool, int, line, matching, memorySize, optionalBool } from "./value-types.ts";
 import { variable } from "./variable.ts";
 
 /** QEMU's own rule for ids (id_wellformed in util/id.c). */
 export const qemuId = matching(/^[A-Za-z][A-Za-z0-9._-]{0,127}$/, "a QEMU id: letters, digits, - . _, a letter first");
 export const onOff = matching(/^(on|off|yes|no|true|false|y|n)$/, "on or off");
 /** A text of its own in the command line: empty is impossible, as an empty variable counts as unset. */
-export const word = line(255);
+export const word = line();
 
 /** Machine, memory and processors, and how QEMU is run. */
 export const QEMU_MACHINE_VARIABLES = {
@@ -151,7 +151,7 @@ export const QEMU_TEE_VARIABLES = {
   }),
   hostData: variable({
     name: "MANAGER_QEMU_HOST_DATA",
-    type: orEmpty(matching(/^[A-Za-z0-9+/]{43}=$/, "32 bytes in base64")),
+    type: line(),
     default: "",
     group: "tee",
     doc: "Host data of an SEV-SNP guest; overwritten for every VM, as in Cocos.",

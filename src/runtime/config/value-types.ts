@@ -84,6 +84,8 @@ const goDuration = (minMs: number, maxMs: number, allowed: string): ValueType<nu
 export const timeout = goDuration(1, TIMER_MAX_MS, 'a Go duration above 0 and up to 576h, for example "90s" or "1h30m"');
 /** As {@link timeout}, and 0 for none. */
 export const timeoutOrNone = goDuration(0, TIMER_MAX_MS, 'a Go duration up to 576h, for example "90s"; 0 for no limit');
+/** How long one step of several may take, in milliseconds. */
+export const step = goDuration(0, TIMER_MAX_MS, 'a Go duration up to 576h, for example "20s"; 0 skips the step');
 /** How long something is kept, in milliseconds. */
 export const keepTime = goDuration(0, DURATION_MAX_MS, 'a Go duration up to 8760h (one year), for example "72h"');
 

@@ -54,24 +54,25 @@ compute_reboot() {
 }
 
 compute_unknown() {
-  say "no such computation; there are hello, serve, exit:N, panic, reboot, flood:MB, silent, deaf, halt-in:SECONDS"
+  say "no such computation; there are hello, serve, exit:N, halt-in:SECONDS, panic, reboot, flood:MB, silent, deaf"
   hand_back 64 "no such computation"
 }
 
-# More output than any host should keep, on both ways out at once, and a valid result after it.
+# More output than any host should keep, on both ways out at once, and a valid result after it. flood:1024:8 writes 1 GB
+# to the result port but 8 MB to the console, whose serial line takes only some MB a second.
 compute_flood() {
-  local megabytes=${1:-1}
+  local megabytes=${1%%:*} console_megabytes=${1##*:}
   yes "a line, 64 bytes long, of which nobody will ever read them all." | head -c 1048576 >/run/block
-  flood /dev/ttyS0 "$megabytes" &
+  flood /dev/ttyS0 "$console_megabytes" &
   local console=$!
-  if find_result_port && timeout $RESULT_PATIENCE head -c 64 /run/block >$port; then flood $port "$megabytes"; fi
+  if find_result_port && write_to_port /run/block; then flood $port "$megabytes"; fi
   wait $console
-  hand_back 0 "wrote $megabytes MB"
+  hand_back 0 "wrote ${megabytes:-1} MB"
 }
 
 flood() { # device, megabytes
   local written=0
-  while [ $written -lt "$2" ]; do
+  while [ $written -lt "${2:-1}" ]; do
     cat /run/block
     written=$((written + 1))
   done >"$1"

@@ -33,10 +33,12 @@ local function takePort(portsKey, lruKey, asideKey, range, vmId, holder, now)
 end
 
 -- Gives the port back, only by its holder: 1, or 0 when this holder does not hold it.
-local function givePort(portsKey, lruKey, port, vmId, holder, now)
+local function givePort(portsKey, lruKey, port, vmId, holder)
   if redis.call("HGET", portsKey, "p:" .. port) ~= holder then return 0 end
   redis.call("HDEL", portsKey, "p:" .. port, "v:" .. vmId)
-  redis.call("ZADD", lruKey, now, port)
+  -- Microseconds: two ports that come back in one millisecond keep their order.
+  local time = redis.call("TIME")
+  redis.call("ZADD", lruKey, tonumber(time[1]) * 1000000 + tonumber(time[2]), port)
   return 1
 end
 

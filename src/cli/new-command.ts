@@ -1,0 +1,34 @@
+import { Command, type CommanderError } from "commander";
+import { UsageError } from "./cli-error.ts";
+import { wrap } from "./render/text-width.ts";
+
+/** What help prints: not an error, the end of the command all the same. */
+export class HelpShown extends Error {}
+
+/** A command of drover's: wrong words end as a {@link UsageError} that names the command's own help. */
+export function newCommand(name: string, options: { readonly summary: string; readonly about?: string; readonly examples?: readonly string[] }): Command {
+  const command = new Command(name)
+    .summary(options.summary)
+    .description(options.about ?? `${options.summary[0]?.toUpperCase()}${options.summary.slice(1)}.`)
+    .allowExcessArguments(false)
+    .helpOption("-h, --help", "show this help")
+    .configureHelp({ showGlobalOptions: true, sortOptions: false })
+    // Errors are printed once, by the entry point.
+    .configureOutput({ outputError: () => undefined })
+    .exitOverride((error) => {
+      throw translate(error, name === "drover" ? "drover --help" : `drover ${name} --help`);
+    });
+  if (options.examples !== undefined) command.addHelpText("after", `\nExamples:\n${options.examples.map((line) => `  ${line}`).join("\n")}`);
+  return command;
+}
+
+/** Text under a heading of the help, broken at 80 columns. */
+export function helpParagraph(text: string): string {
+  return `\n${wrap(text, 80).join("\n")}`;
+}
+
+function translate(error: CommanderError, help: string): Error {
+  const shown = ["commander.helpDisplayed", "commander.help", "commander.version"];
+  if (shown.includes(error.code)) return new HelpShown();
+  return new UsageError(error.message.replace(/^error: /, ""), { hint: `See \`${help}\`.` });
+}

@@ -1,0 +1,44 @@
+import { CliError } from "./cli-error.ts";
+import { flagOfField } from "./request-flags.ts";
+import { printable, wrap } from "./render/text-width.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Tells an error to a person, or to a program as one JSON line. Never with a stack. */
+export function printError(terminal: Terminal, error: unknown, { json }: { readonly json: boolean }): void {
+  const known = error instanceof CliError ? error : unexpected(error);
+  terminal.err(json ? `${JSON.stringify({ error: toJson(known) })}\n` : toText(known, terminal));
+}
+
+function toJson(error: CliError): object {
+  return {
+    code: error.code,
+    message: error.message,
+    problems: error.problems,
+    hint: error.hint ?? null,
+    requestId: error.requestId ?? null,
+    exitCode: error.exitCode,
+  };
+}
+
+function toText(error: CliError, terminal: Terminal): string {
+  const { errPaint: paint, columns } = terminal;
+  const [first = "", ...more] = error.message.split("\n").flatMap((line) => wrap(printable(line), columns - 7));
+  const lines = [`${paint.red("error:")} ${first}`, ...more.map((line) => `       ${line}`)];
+  for (const { field, message } of error.problems) {
+    const flag = flagOfField(field);
+    const name = printable(flag === undefined ? field : `${field} (${flag})`);
+    const [head = "", ...rest] = wrap(name === "" ? printable(message) : `${name}: ${printable(message)}`, columns - 4);
+    lines.push(`  - ${head}`, ...rest.map((line) => `    ${line}`));
+  }
+  if (error.hint !== undefined) lines.push(...error.hint.split("\n").flatMap((line) => wrap(line, columns)));
+  return `${lines.join("\n")}\n`;
+}
+
+function unexpected(error: unknown): CliError {
+  const message = error instanceof Error ? error.message : String(error);
+  return new CliError(`unexpected: ${message}`, {
+    code: "unexpected",
+    hint: "This is a defect of drover: DROVER_DEBUG=1 shows where it comes from.",
+    cause: error,
+  });
+}

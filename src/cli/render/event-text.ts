@@ -1,0 +1,47 @@
+import { type CloudEvent, EVENT_CATALOGUE, type VmEventData, type VmEventType } from "../../contract/vm-event.ts";
+import { formatSpan } from "./age.ts";
+
+/** One sentence for each type of event. */
+const TEXTS: { readonly [T in VmEventType]: (data: VmEventData<T>) => string } = {
+  "vm.queued": ({ pool, reason, cause, delayMs }) => {
+    const why = { accepted: `in pool ${pool}`, requeued: "again", released: "again", retried_by_hand: "again, by hand" }[reason];
+    return joined([why, cause && `${cause.code}: ${cause.message}`, delayMs && `not before ${formatSpan(delayMs)} from now`]);
+  },
+  "vm.preparing": ({ host, port, epoch }) => joined([`host ${host}`, `port ${port}`, launchNumber(epoch)]),
+  "vm.port_changed": ({ port, setAside }) => `port ${port} (${setAside} is taken by another process)`,
+  "vm.starting": ({ pid }) => `QEMU is process ${pid}`,
+  "vm.running": ({ address, port, bootMs }) => `at ${address}:${port} after ${formatSpan(bootMs)}`,
+  "vm.ready": ({ readyMs }) => `after ${formatSpan(readyMs)}`,
+  "vm.removal_requested": ({ reason, by }) => ({ requested: `by ${by}`, ttl: "its time limit passed", queue_timeout: "it waited too long" })[reason],
+  "vm.stopping": ({ reason }) => reason,
+  "vm.retrying": ({ cause, attempt, attempts, delayMs }) =>
+    joined([`attempt ${attempt} of ${attempts} failed with ${cause.code}: ${cause.message}`, `next in ${formatSpan(delayMs)}`]),
+  "vm.completed": ({ reason, exitCode }) => joined([reason, exitCode !== null && `exit code ${exitCode}`]),
+  "vm.removed": ({ reason }) => reason,
+  "vm.expired": ({ reason }) => ({ ttl: "its time limit passed", queue_timeout: "it waited too long in the queue" })[reason],
+  "vm.failed": ({ cause, exitCode }) => joined([`${cause.code}: ${cause.message}`, exitCode !== null && `exit code ${exitCode}`]),
+};
+
+/** What an event says, for people. Data of a newer version is shown as it came. */
+export function eventText(event: CloudEvent): string {
+  return textOf(event.type, event.data);
+}
+
+/** The word of an event's type: "vm.port_changed" -> "port changed". */
+export function eventWord(event: CloudEvent): string {
+  return event.type.replace(/^vm\./, "").replaceAll("_", " ");
+}
+
+function textOf<T extends VmEventType>(type: T, data: unknown): string {
+  const parsed = EVENT_CATALOGUE[type].data.safeParse(data);
+  // The catalogue and this table have the same keys; the compiler does not see that schema and text belong together.
+  return parsed.success ? TEXTS[type](parsed.data as VmEventData<T>) : JSON.stringify(data);
+}
+
+function launchNumber(epoch: number): string | false {
+  return epoch > 1 && `launch ${epoch}`;
+}
+
+function joined(parts: readonly (string | false | 0 | undefined)[]): string {
+  return parts.filter((part) => typeof part === "string" && part !== "").join(", ");
+}

@@ -1,0 +1,63 @@
+import type { Logger } from "pino";
+import type { EventFeed } from "../queue/event-feed.ts";
+import type { EventLog } from "../queue/event-log.ts";
+import type { LiveConsole } from "../queue/live-console.ts";
+import type { VmQueue } from "../queue/vm-queue.ts";
+import type { VmStore } from "../queue/vm-store.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import type { SecretKeys } from "../runtime/secret-keys.ts";
+import type { Identify } from "./principal.ts";
+import type { RedisGate } from "./redis-gate.ts";
+import type { VmWatch } from "./vm-watch.ts";
+
+/** What was built, for /health: the parts of Cocos's answer. */
+export interface BuildInfo {
+  readonly version: string;
+  readonly commit: string;
+  readonly buildTime: string;
+}
+
+/** Paces and bounds of open answers; settable so that tests are quick. */
+export interface StreamLimits {
+  /** A silent event stream sends a heartbeat this often. */
+  readonly heartbeatMs: number;
+  /** A reader that takes nothing for this long, while something is there for it, is cut. */
+  readonly stallMs: number;
+  /** What waits for one slow reader of the event stream at most; with more it is cut. */
+  readonly backlogMaxEvents: number;
+  readonly eventClientsMax: number;
+  readonly consoleClientsMax: number;
+  /** How often a followed console is read while it moves; a quiet one is read less often. */
+  readonly consolePollMs: number;
+  /** A wait looks at the record at least this often, should an event have been missed. */
+  readonly recheckMs: number;
+}
+
+export const DEFAULT_STREAM_LIMITS: StreamLimits = {
+  heartbeatMs: 15_000,
+  stallMs: 20_000,
+  backlogMaxEvents: 2_000,
+  eventClientsMax: 256,
+  consoleClientsMax: 64,
+  consolePollMs: 250,
+  recheckMs: 5_000,
+};
+
+/** Everything the HTTP API stands on. */
+export interface ApiDeps {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly build: BuildInfo;
+  readonly instanceId: string;
+  readonly store: VmStore;
+  readonly queue: VmQueue;
+  readonly eventLog: EventLog;
+  readonly eventFeed: EventFeed;
+  readonly liveConsole: LiveConsole;
+  readonly gate: RedisGate;
+  readonly watch: VmWatch;
+  readonly secretKeys: SecretKeys | undefined;
+  readonly identify: Identify;
+  readonly limits: StreamLimits;
+  readonly newVmId: () => string;
+}

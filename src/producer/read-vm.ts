@@ -1,0 +1,32 @@
+import { DroverError } from "../contract/errors.ts";
+import type { VmRecord } from "../contract/vm-record.ts";
+import type { ApiDeps } from "./api-deps.ts";
+import type { Principal } from "./principal.ts";
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** A VM's id from a path; what cannot be one is answered as any unknown id is. */
+export function toVmId(text: string): string {
+  const id = text.toLowerCase();
+  if (!UUID.test(id)) throw notFound(text);
+  return id;
+}
+
+/** The principal's own VM. Another owner's does not exist for it: `vm_not_found`. `vm_gone` when it was purged. */
+export async function readVm(deps: Pick<ApiDeps, "store" | "gate">, principal: Principal, vmId: string): Promise<VmRecord> {
+  const record = await deps.gate.run(() => deps.store.get(vmId));
+  if (record !== undefined) {
+    if (record.owner !== principal.owner) throw notFound(vmId);
+    return record;
+  }
+  const mark = await deps.gate.run(() => deps.store.removalMark(vmId));
+  throw mark === undefined ? notFound(vmId) : gone(vmId);
+}
+
+export function notFound(vmId: string): DroverError {
+  return new DroverError("vm_not_found", `there is no VM ${JSON.stringify(vmId.slice(0, 64))}; GET /v1/vms lists yours`);
+}
+
+export function gone(vmId: string): DroverError {
+  return new DroverError("vm_gone", `VM ${vmId} ended long ago and its record was deleted; nothing is left of it`);
+}

@@ -1,0 +1,106 @@
+import { DroverError } from "../contract/errors.ts";
+import { parseGoDurationMs } from "../contract/go-duration.ts";
+import type { VmRecord } from "../contract/vm-record.ts";
+import { hasSecrets, splitRequest, type VmRequest, type VmSecrets } from "../contract/vm-request.ts";
+import { sealSecrets } from "../runtime/sealing.ts";
+import type { ApiDeps } from "./api-deps.ts";
+import { isDigestOf, requestDigest, type SplitRequest } from "./idempotency.ts";
+import type { Principal } from "./principal.ts";
+import { gone, notFound } from "./read-vm.ts";
+import { isRedisFault } from "./redis-fault.ts";
+
+export interface Submission {
+  readonly request: VmRequest;
+  readonly idempotencyKey: string | undefined;
+}
+
+export interface Submitted {
+  readonly record: VmRecord;
+  /** True when this very request had been accepted before under its idempotency key. */
+  readonly replayed: boolean;
+}
+
+/**
+ * Accepts a request: seals its secrets, writes the record and puts the job into its pool. Once the record is written
+ * the VM is accepted; a job that could not be added then is added by a sweeper.
+ */
+export async function submitVm(deps: ApiDeps, principal: Principal, { request, idempotencyKey }: Submission): Promise<Submitted> {
+  const { config, store, gate } = deps;
+  const split = splitRequest(request);
+  const { spec, secrets } = split;
+  const vmId = deps.newVmId();
+  const sealedSecrets = seal(deps, { owner: principal.owner, vmId }, secrets);
+  const outcome = await gate.run(() =>
+    store.accept({
+      vmId,
+      owner: principal.owner,
+      digest: requestDigest(split, deps.secretKeys),
+      spec,
+      sealedSecrets,
+      pool: spec.pool ?? config.pools[0] ?? "default",
+      priority: spec.priority ?? "normal",
+      attempts: spec.attempts ?? config.launch.attempts,
+      queueTimeoutMs: spec.queueTimeout === undefined ? undefined : parseGoDurationMs(spec.queueTimeout),
+      idempotencyKey,
+    }),
+  );
+  switch (outcome.kind) {
+    case "gone":
+      throw gone(outcome.vmId);
+    case "conflict":
+      return { record: await sameRequestUnderOldKey(deps, split, { vmId: outcome.vmId, idempotencyKey }), replayed: true };
+    case "replayed":
+      return { record: await readRecord(deps, outcome.vmId), replayed: true };
+    case "accepted": {
+      const record = await readRecord(deps, outcome.vmId);
+      await enqueue(deps, record);
+      return { record, replayed: false };
+    }
+  }
+}
+
+function seal(deps: ApiDeps, sealedFor: { owner: string; vmId: string }, secrets: VmSecrets): string | undefined {
+  if (!hasSecrets(secrets)) return undefined;
+  const names = Object.keys(secrets).join(", ");
+  if (deps.config.qemu.enableDisk && secrets.aaKbsParams !== undefined) {
+    const message = "has no effect with MANAGER_QEMU_ENABLE_DISK=true: the kernel command line is inside the disk; leave it out";
+    throw new DroverError("kbs_params_with_disk", `aaKbsParams: ${message}`, { problems: [{ field: "aaKbsParams", message }] });
+  }
+  if (deps.secretKeys === undefined) {
+    throw new DroverError(
+      "secrets_key_missing",
+      `the request holds secrets (${names}) and this server has no key to seal them; set DROVER_SECRETS_KEY for API and workers`,
+    );
+  }
+  return sealSecrets(deps.secretKeys, sealedFor, secrets);
+}
+
+/** A change of the sealing key changes digests; what looks like a conflict may be the same request all the same. */
+async function sameRequestUnderOldKey(
+  deps: ApiDeps,
+  split: SplitRequest,
+  { vmId, idempotencyKey }: { vmId: string; idempotencyKey: string | undefined },
+): Promise<VmRecord> {
+  const record = await deps.gate.run(() => deps.store.get(vmId));
+  if (record !== undefined && isDigestOf(record.digest, split, deps.secretKeys)) return record;
+  throw new DroverError(
+    "idempotency_conflict",
+    `Idempotency-Key ${JSON.stringify(idempotencyKey ?? "")} was used with another request (VM ${vmId}); take a new key, or send that request unchanged`,
+  );
+}
+
+async function readRecord({ gate, store }: ApiDeps, vmId: string): Promise<VmRecord> {
+  const record = await gate.run(() => store.get(vmId));
+  if (record === undefined) throw notFound(vmId); // purged between two calls
+  return record;
+}
+
+/** The VM is accepted already, so a Redis that goes away right now is not the client's concern. */
+async function enqueue({ gate, queue, logger }: ApiDeps, record: VmRecord): Promise<void> {
+  try {
+    await gate.run(() => queue.enqueue(record));
+  } catch (error) {
+    if (!isRedisFault(error) && !(error instanceof DroverError && error.code === "redis_unavailable")) throw error;
+    logger.warn({ vmId: record.vmId, err: error }, "the job could not be added yet; a sweeper adds it");
+  }
+}

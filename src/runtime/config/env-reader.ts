@@ -1,0 +1,93 @@
+import type { FieldProblem } from "../../contract/errors.ts";
+import { type AnyVariable, type ProcessFacts, ValueRefused, type Variable } from "./variable.ts";
+import { maskUrlPasswords } from "./url-password.ts";
+
+export type Env = Readonly<Record<string, string | undefined>>;
+
+/** Where the value in force came from. */
+export interface ReadVariable {
+  readonly variable: AnyVariable;
+  /** The text in force: as it was set, or the default. */
+  readonly text: string;
+  readonly source: "env" | "alias" | "default";
+  /** The name that it was set under. */
+  readonly setAs: string | undefined;
+}
+
+const SHOWN_VALUE_MAX_CHARS = 120;
+
+/**
+ * Reads variables out of an environment and collects what is wrong instead of stopping, so that all problems are known
+ * at once. An empty text counts as unset, as in Cocos's env library.
+ */
+export class EnvReader {
+  readonly problems: FieldProblem[] = [];
+  readonly reads: ReadVariable[] = [];
+  readonly #env: Env;
+  readonly #facts: ProcessFacts;
+
+  constructor(env: Env, facts: ProcessFacts) {
+    this.#env = env;
+    this.#facts = facts;
+  }
+
+  /** The variable's value; on a problem that of its default, and the problem is noted. */
+  read<T>(variable: Variable<T>): T {
+    const defaultText = variable.defaultFor?.(this.#facts) ?? variable.default;
+    const [set, ...more] = [variable.name, ...variable.aliases].filter((name) => this.#isSet(name));
+    if (set === undefined) {
+      this.reads.push({ variable, text: defaultText, source: "default", setAs: undefined });
+      return this.#parseDefault(variable, defaultText);
+    }
+    const text = this.#env[set] ?? "";
+    this.reads.push({ variable, text, source: set === variable.name ? "env" : "alias", setAs: set });
+    const parsed = this.#parse(variable, set, text);
+    for (const other of more) this.#compare(variable, set, other, parsed);
+    return parsed === undefined ? variable.type.parse(variable.default) : parsed.value;
+  }
+
+  note(field: string, message: string): void {
+    this.problems.push({ field, message });
+  }
+
+  #isSet(name: string): boolean {
+    return (this.#env[name] ?? "") !== "";
+  }
+
+  #parse<T>(variable: Variable<T>, name: string, text: string): { readonly value: T } | undefined {
+    try {
+      return { value: variable.type.parse(text) };
+    } catch (error) {
+      if (!(error instanceof ValueRefused)) throw error;
+      const detail = error.message === "" ? "" : ` (${error.message})`;
+      this.note(name, `${shownValue(variable, text)} is not allowed${variable.secret ? "" : detail}; allowed: ${variable.type.allowed}. ${wayOut(variable)}`);
+      return undefined;
+    }
+  }
+
+  #parseDefault<T>(variable: Variable<T>, defaultText: string): T {
+    if (variable.defaultFor === undefined) return variable.type.parse(defaultText);
+    return (this.#parse(variable, variable.name, defaultText) ?? { value: variable.type.parse("/") }).value;
+  }
+
+  #compare<T>(variable: Variable<T>, first: string, second: string, parsed: { readonly value: T } | undefined): void {
+    const other = this.#env[second] ?? "";
+    const otherParsed = this.#parse(variable, second, other);
+    if (parsed === undefined || otherParsed === undefined || Object.is(parsed.value, otherParsed.value)) return;
+    const mine = shownValue(variable, this.#env[first] ?? "");
+    this.note(second, `${shownValue(variable, other)} contradicts ${first}, which is ${mine}: both name the same setting. Unset one of them.`);
+  }
+}
+
+/** The value as an error may show it: in quotes, cut, without secrets. */
+function shownValue(variable: AnyVariable, text: string): string {
+  if (variable.secret) return "the value (not shown)";
+  const masked = maskUrlPasswords(text);
+  return JSON.stringify(masked.length > SHOWN_VALUE_MAX_CHARS ? `${masked.slice(0, SHOWN_VALUE_MAX_CHARS)}...` : masked);
+}
+
+function wayOut({ default: text, emptyMeans, defaultFor }: AnyVariable): string {
+  if (defaultFor !== undefined) return `The default is ${text}.`;
+  if (text === "") return emptyMeans === undefined ? "Or leave it unset." : `Or leave it unset: ${emptyMeans}.`;
+  return `Or leave it unset: the default is ${text}.`;
+}

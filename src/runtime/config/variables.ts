@@ -1,0 +1,43 @@
+import { HOST_VARIABLES, REDIS_VARIABLES } from "./host-variables.ts";
+import { GRPC_VARIABLES, HTTP_VARIABLES } from "./listener-variables.ts";
+import { MANAGER_VARIABLES } from "./manager-variables.ts";
+import { OVMF_CODE_VARIABLES, OVMF_VARS_VARIABLES, QEMU_DEVICE_VARIABLES } from "./qemu-device-variables.ts";
+import { QEMU_MACHINE_VARIABLES, QEMU_TEE_VARIABLES } from "./qemu-machine-variables.ts";
+import {
+  ACCESS_VARIABLES,
+  CLIENT_VARIABLES,
+  KEEPING_VARIABLES,
+  LAUNCH_VARIABLES,
+  SECRETS_VARIABLES,
+  STOP_VARIABLES,
+} from "./service-variables.ts";
+import { type AnyVariable, VARIABLE_GROUPS } from "./variable.ts";
+
+/** Every variable that API and workers read, by section. `loadConfig` reads all of these and no other. */
+export const VARIABLES = {
+  manager: MANAGER_VARIABLES,
+  http: HTTP_VARIABLES,
+  grpc: GRPC_VARIABLES,
+  machine: QEMU_MACHINE_VARIABLES,
+  ovmfCode: OVMF_CODE_VARIABLES,
+  ovmfVars: OVMF_VARS_VARIABLES,
+  devices: QEMU_DEVICE_VARIABLES,
+  tee: QEMU_TEE_VARIABLES,
+  redis: REDIS_VARIABLES,
+  host: HOST_VARIABLES,
+  secrets: SECRETS_VARIABLES,
+  launch: LAUNCH_VARIABLES,
+  stop: STOP_VARIABLES,
+  keeping: KEEPING_VARIABLES,
+  access: ACCESS_VARIABLES,
+} as const;
+
+const GROUP_ORDER = Object.keys(VARIABLE_GROUPS);
+
+/** All of them in the order of the docs: by group, then as declared. */
+export const SERVER_VARIABLES: readonly AnyVariable[] = Object.values(VARIABLES)
+  .flatMap((section): readonly AnyVariable[] => Object.values(section))
+  .sort((a, b) => GROUP_ORDER.indexOf(a.group) - GROUP_ORDER.indexOf(b.group));
+
+/** With those that only the client commands read. */
+export const ALL_VARIABLES: readonly AnyVariable[] = [...SERVER_VARIABLES, ...Object.values(CLIENT_VARIABLES)];

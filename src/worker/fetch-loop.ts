@@ -1,0 +1,89 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { ClaimedJob, JobClaims } from "../queue/job-claims.ts";
+import type { PoolWaiter } from "../queue/pool-waiter.ts";
+import type { Mutex } from "./mutex.ts";
+
+/** A marker may be lost (another worker popped it and died): pools are looked at this often anyway. */
+const WAIT_MAX_MS = 5_000;
+const ERROR_PAUSE_MS = 500;
+
+export interface FetchLoopDeps {
+  readonly pools: readonly string[];
+  readonly claims: JobClaims;
+  readonly waiter: PoolWaiter;
+  readonly mutex: Mutex;
+  readonly logger: Logger;
+  readonly newToken: () => string;
+  /** Whether a slot and a port are free now: nothing is fetched only to be put back for a limit. */
+  readonly hasRoom: () => boolean;
+  /** Resolves when `hasRoom` may have changed, or is aborted. */
+  readonly roomChanged: (signal: AbortSignal) => Promise<void>;
+  /** Puts the intent on disk and takes the port. Called under the mutex; the launch itself goes on in the background. */
+  readonly take: (job: ClaimedJob) => Promise<void>;
+}
+
+/**
+ * The one loop of a host that fetches: it waits for work outside the mutex, then, under it and with room, fetches from
+ * the pools in turn until one job is fetched and its intent is on disk.
+ */
+export class FetchLoop {
+  readonly #deps: FetchLoopDeps;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> | undefined;
+  #turn = 0;
+
+  constructor(deps: FetchLoopDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Returns when no fetch is under way and none will follow. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#deps.waiter.stop();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { hasRoom, roomChanged, waiter, mutex, logger } = this.#deps;
+    while (!signal.aborted) {
+      try {
+        if (!hasRoom()) {
+          await roomChanged(signal);
+          continue;
+        }
+        const fetched = await mutex.run(() => this.#fetchOne(signal));
+        if (!fetched && !signal.aborted) await waiter.wait(await this.#waitMs());
+      } catch (error) {
+        if (signal.aborted) return;
+        logger.warn({ err: error }, "fetching failed; trying again");
+        await delay(ERROR_PAUSE_MS, undefined, { signal }).catch(() => undefined); // aborted: the loop ends
+      }
+    }
+  }
+
+  async #fetchOne(signal: AbortSignal): Promise<boolean> {
+    const { pools, claims, newToken, hasRoom, take } = this.#deps;
+    for (let tried = 0; tried < pools.length; tried++) {
+      if (signal.aborted || !hasRoom()) return false;
+      const pool = pools[this.#turn++ % pools.length] ?? "";
+      const job = await claims.fetch(pool, newToken());
+      if (job === undefined) continue;
+      await take(job);
+      return true;
+    }
+    return false;
+  }
+
+  /** Until the earliest delayed job of any pool is due, at most `WAIT_MAX_MS`. */
+  async #waitMs(): Promise<number> {
+    const due = await Promise.all(this.#deps.pools.map((pool) => this.#deps.claims.nextDelayedAtMs(pool)));
+    const earliest = Math.min(...due.map((atMs) => atMs ?? Number.POSITIVE_INFINITY));
+    return Math.max(Math.min(WAIT_MAX_MS, earliest - Date.now()), 1);
+  }
+}

@@ -11,7 +11,7 @@ import { buildDisk } from "./build/disk.mjs";
 import { extractVmlinux, kernelImage } from "./build/kernel.mjs";
 import { inputsDigest, readManifest, writeManifest } from "./build/manifest.mjs";
 import { moduleTree } from "./build/modules.mjs";
-import { dependencyOf, packageStore } from "./build/packages.mjs";
+import { dependencyOf, inPackage, packageStore } from "./build/packages.mjs";
 import { rootFilesystem } from "./build/root-filesystem.mjs";
 
 const SOURCES = dirname(fileURLToPath(import.meta.url));
@@ -74,7 +74,7 @@ async function buildInto(image, scratch, inputs, log) {
   log("writing root file system and disk");
   const modules = await moduleTree(kernel.root, release, packages.tool);
   const rootfs = await rootFilesystem({
-    busybox: join(busybox.root, "bin/busybox"),
+    busybox: inPackage(busybox.root, "bin/busybox"),
     scripts: join(SOURCES, "rootfs"),
     release,
     modules,

@@ -1,6 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { run } from "./command.mjs";
+import { inPackage } from "./packages.mjs";
 
 /** What the guest's init asks modprobe for; everything these depend on comes along. */
 const WANTED = [
@@ -72,7 +73,7 @@ const canonical = (name) => name.replaceAll("-", "_");
  * @param {string} release
  */
 async function findModules(root, release) {
-  const folder = await modulesFolder(root, release);
+  const folder = inPackage(root, `lib/modules/${release}`);
   const paths = (await readdir(folder, { recursive: true })).filter((path) => /\.ko(\.xz)?$/.test(path));
   return new Map(paths.map((path) => [canonical(basename(path).replace(/\.ko(\.xz)?$/, "")), join(folder, path)]));
 }
@@ -82,18 +83,8 @@ async function findModules(root, release) {
  * @param {string} release
  */
 async function builtinModules(root, release) {
-  const list = await readFile(join(await modulesFolder(root, release), "modules.builtin"), "utf8");
+  const list = await readFile(join(inPackage(root, `lib/modules/${release}`), "modules.builtin"), "utf8");
   return new Set(list.split("\n").map((path) => canonical(basename(path, ".ko"))));
-}
-
-/**
- * /lib is a link to /usr/lib on newer Debian, and packages then carry the latter.
- * @param {string} root
- * @param {string} release
- */
-async function modulesFolder(root, release) {
-  const merged = (await readdir(root)).includes("lib") ? "lib/modules" : "usr/lib/modules";
-  return join(root, merged, release);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { APT_ENVIRONMENT, hasPackageLists, updatePackageLists } from "./apt.mjs";
@@ -32,6 +33,15 @@ export function packageStore({ downloads, unpacked }) {
   async function tool(command, packageName) {
     return findCommand(command) ?? join((await fetch(packageName)).root, "usr/bin", command);
   }
+}
+
+/**
+ * Where a package keeps what stands in /bin or /lib: newer Debian has moved both below /usr.
+ * @param {string} root
+ * @param {string} path
+ */
+export function inPackage(root, path) {
+  return [join(root, path), join(root, "usr", path)].find((place) => existsSync(place)) ?? join(root, path);
 }
 
 /**

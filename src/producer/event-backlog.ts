@@ -33,14 +33,9 @@ export class EventBacklog {
     return this.#overflown;
   }
 
-  /** Id of the newest event that the feed gave, whether it passed or not. */
-  get position(): string | undefined {
-    return this.#position;
-  }
-
-  /** Takes out everything that waits. */
-  take(): readonly StoredEvent[] {
-    return this.#events.splice(0);
+  /** Takes out everything that waits, with the id of the newest event up to then, whether it passed or not. */
+  take(): { readonly events: readonly StoredEvent[]; readonly position: string | undefined } {
+    return { events: this.#events.splice(0), position: this.#position };
   }
 
   reset(): void {
@@ -48,8 +43,8 @@ export class EventBacklog {
     this.#overflown = false;
   }
 
-  /** Resolves when something is there, after `timeoutMs`, or when the signal is aborted. */
-  async waiting(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    await this.#bell.wait(timeoutMs, signal);
+  /** Waits until something is there, at most `timeoutMs`, or until the signal is aborted; says whether it came. */
+  waiting(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+    return this.#bell.wait(timeoutMs, signal);
   }
 }

@@ -10,17 +10,15 @@ const REPLAY_PAGE_EVENTS = 200;
 export interface EventStreamOptions {
   readonly log: Pick<EventLog, "read">;
   readonly feed: Pick<EventFeed, "subscribe">;
-  readonly answer: Pick<OpenAnswer, "write" | "signal">;
+  readonly answer: Pick<OpenAnswer, "write" | "over">;
   readonly filter: EventFilter;
   readonly start: StartPosition;
   readonly heartbeatMs: number;
   readonly backlogMaxEvents: number;
-  /** Aborted when the server shuts down. */
-  readonly closing: AbortSignal;
 }
 
-/** Why a stream ended by itself. */
-export type StreamEnd = "closing" | "slow";
+/** Why a stream ended: nobody needs it any more, or its reader could not keep up and resumes where it stands. */
+export type StreamEnd = "over" | "slow";
 
 /**
  * Writes events to one reader: first what is kept, from the log, then what comes, from the feed. The subscription
@@ -28,22 +26,20 @@ export type StreamEnd = "closing" | "slow";
  * repeats nothing. Throws `ReaderGone` when the reader leaves.
  */
 export async function streamEvents(options: EventStreamOptions): Promise<StreamEnd> {
-  const { answer, feed, filter, start, closing } = options;
+  const { answer, feed, filter, start } = options;
   const backlog = new EventBacklog({ maxEvents: options.backlogMaxEvents, passes: ({ event }) => passes(event, filter) });
   const unsubscribe = feed.subscribe((batch) => backlog.add(batch));
-  const stop = AbortSignal.any([answer.signal, closing]);
   try {
-    let position = start.after;
-    await answer.write(start.gap === undefined ? openingFrame(position) : gapFrame(start.gap) + openingFrame(position));
-    position = await replay(options, backlog, position);
-    for (;;) {
-      for (const stored of backlog.take()) position = await writeNew(options, stored, position);
-      if (backlog.overflown) return "slow"; // the feed outran this reader; it resumes where it stands
-      position = newest(position, backlog.position);
-      if (stop.aborted) return "closing";
-      const before = position;
-      await backlog.waiting(options.heartbeatMs, stop);
-      if (!stop.aborted && newest(before, backlog.position) === before) await answer.write(heartbeatFrame(before));
+    await answer.write(start.gap === undefined ? openingFrame(start.after) : gapFrame(start.gap) + openingFrame(start.after));
+    let position = await replay(options, backlog);
+    for (let quiet = false; ; ) {
+      const { events, position: feedPosition } = backlog.take();
+      for (const stored of events) position = await writeNew(options, stored, position);
+      if (backlog.overflown) return "slow";
+      position = newest(position, feedPosition);
+      if (answer.over.aborted) return "over";
+      if (quiet) await answer.write(heartbeatFrame(position));
+      quiet = !(await backlog.waiting(options.heartbeatMs, answer.over));
     }
   } finally {
     unsubscribe();
@@ -51,16 +47,18 @@ export async function streamEvents(options: EventStreamOptions): Promise<StreamE
 }
 
 /** Reads the log to its end. A reader is not slow because the past is long, so the backlog may overflow meanwhile. */
-async function replay(options: EventStreamOptions, backlog: EventBacklog, from: string): Promise<string> {
-  let position = from;
+async function replay(options: EventStreamOptions, backlog: EventBacklog): Promise<string> {
+  const { answer, filter } = options;
+  let position = options.start.after;
   for (;;) {
-    backlog.reset();
+    backlog.reset(); // all of it is in the log, which is read after this
     const page = await options.log.read({ after: position, count: REPLAY_PAGE_EVENTS });
     for (const stored of page) {
-      if (passes(stored.event, options.filter)) await options.answer.write(eventFrame(stored));
+      if (passes(stored.event, filter)) await answer.write(eventFrame(stored));
       position = stored.id;
     }
-    if (options.closing.aborted || page.length < REPLAY_PAGE_EVENTS) return position;
+    // A short page is no proof of the end: events of a newer version are left out of it.
+    if (answer.over.aborted || (page.length === 0 && !backlog.overflown)) return position;
   }
 }
 

@@ -16,6 +16,8 @@ export interface OpenAnswerOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** A reader that takes nothing for this long while something is written to it is cut. */
   readonly stallMs: number;
+  /** Aborted when the server shuts down. */
+  readonly closing: AbortSignal;
 }
 
 /** Probes of the kernel find a peer that vanished without a word while nothing is sent. */
@@ -29,12 +31,21 @@ export class OpenAnswer {
   readonly #raw: FastifyReply["raw"];
   readonly #stallMs: number;
   readonly #gone = new AbortController();
+  readonly #over = new AbortController();
 
-  private constructor(reply: FastifyReply, { stallMs }: OpenAnswerOptions) {
+  private constructor(reply: FastifyReply, { stallMs, closing }: OpenAnswerOptions) {
     this.#raw = reply.raw;
     this.#stallMs = stallMs;
-    this.#raw.once("close", () => this.#gone.abort());
-    this.#raw.once("error", () => this.#gone.abort());
+    const end = () => this.#over.abort();
+    const leave = () => {
+      closing.removeEventListener("abort", end); // the server outlives its answers by far
+      this.#gone.abort();
+      end();
+    };
+    closing.addEventListener("abort", end);
+    this.#raw.once("close", leave);
+    this.#raw.once("error", leave);
+    if (closing.aborted) end();
   }
 
   /** Sends the head. From here on errors can no longer become problem documents. */
@@ -51,9 +62,9 @@ export class OpenAnswer {
     return answer;
   }
 
-  /** Aborted when the reader is gone. */
-  get signal(): AbortSignal {
-    return this.#gone.signal;
+  /** Aborted when nothing more should be written: the reader is gone, or the server shuts down. */
+  get over(): AbortSignal {
+    return this.#over.signal;
   }
 
   /** Resolves when there is room for more. Throws {@link ReaderGone}; a slow reader is cut by that. */

@@ -36,10 +36,21 @@ export interface LaunchIdentity {
   readonly token: string;
 }
 
+const PREPARE_REFUSALS = {
+  0: "no_port",
+  [-1]: "no_record",
+  [-2]: "not_owner",
+  [-3]: "wrong_state",
+  [-4]: "marked",
+  [-5]: "avoided",
+} as const satisfies Record<number, string>;
+type PrepareRefusal = (typeof PREPARE_REFUSALS)[keyof typeof PREPARE_REFUSALS];
+
 export type PrepareOutcome =
   | { readonly kind: "prepared"; readonly port: number; readonly freePorts: number; readonly history: LaunchHistory }
-  /** `not_owner`: fenced; `wrong_state`: final already, settle the job from the record; `marked`: ended here as removed. */
-  | { readonly kind: "no_port" | "no_record" | "not_owner" | "wrong_state" | "marked"; readonly freePorts: number };
+  /** `not_owner`: fenced; `wrong_state`: final already, settle the job from the record; `marked`: ended here as removed; `avoided`: this VM
+   * keeps away from this host for now. */
+  | { readonly kind: PrepareRefusal; readonly freePorts: number };
 
 /** What earlier launches left in the record. */
 export interface LaunchHistory {
@@ -145,7 +156,7 @@ export class LaunchStore {
     );
     const [code, port, freePorts, history = []] = PrepareReply.parse(reply);
     if (code === 1) return { kind: "prepared", port, freePorts, history: readHistory(history) };
-    return { kind: code === 0 ? "no_port" : code === -3 ? "wrong_state" : prepareRefusal(code), freePorts };
+    return { kind: (PREPARE_REFUSALS as Readonly<Record<number, PrepareRefusal>>)[code] ?? "not_owner", freePorts };
   }
 
   /** TRANSITION: state and event together, or an outcome that says why not. A resent command changes nothing. */
@@ -262,8 +273,4 @@ function readHistory([
     deadlineAtMs: deadlineAtMs === "" ? undefined : Number(deadlineAtMs),
     avoid: avoid === "" ? {} : z.record(z.string(), z.number()).parse(JSON.parse(avoid)),
   };
-}
-
-function prepareRefusal(code: number): "no_record" | "not_owner" | "marked" {
-  return code === -1 ? "no_record" : code === -4 ? "marked" : "not_owner";
 }

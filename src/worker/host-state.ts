@@ -5,8 +5,8 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { DroverError } from "../contract/errors.ts";
-import { readDurableJson, writeDurableJson } from "../qemu/durable-file.ts";
-import { readBootId } from "../qemu/process-identity.ts";
+import { readDurable, writeDurably } from "../qemu/durable-file.ts";
+import { bootId } from "../qemu/process-identity.ts";
 
 const HostFile = z.strictObject({ v: z.literal(1), hostId: z.string(), stateId: z.uuid() });
 
@@ -45,7 +45,7 @@ export async function openHostState({
     throw new DroverError("config_invalid", `the state directory ${stateDir} cannot be made: ${way}`, { cause });
   });
   const file = join(stateDir, "host.json");
-  const known = await readDurableJson(file, HostFile);
+  const known = await readDurable(file, HostFile);
   if (known !== undefined && instanceId !== "" && known.hostId !== instanceId) {
     throw new DroverError(
       "config_invalid",
@@ -55,14 +55,14 @@ export async function openHostState({
   }
   const host = known ?? { v: 1, hostId: instanceId || generatedHostId(), stateId: randomUUID() };
   const lock = await lockState(host.stateId, stateDir);
-  if (known === undefined) await writeDurableJson(file, host);
-  const bootId = await readBootId();
+  if (known === undefined) await writeDurably(file, JSON.stringify(host));
+  const boot = bootId();
   return {
     ...host,
-    bootId,
+    bootId: boot,
     stateDir,
     vmsDir: join(stateDir, "vms"),
-    newToken: () => `${host.hostId}:${host.stateId}:${bootId}:${randomBytes(12).toString("hex")}`,
+    newToken: () => `${host.hostId}:${host.stateId}:${boot}:${randomBytes(12).toString("hex")}`,
     async [Symbol.asyncDispose]() {
       await new Promise((resolve) => lock.close(resolve));
     },

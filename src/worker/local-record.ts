@@ -20,6 +20,6 @@ export const LocalRecord = z.strictObject({
   port: z.int().nullable(),
   /** Identity of the QEMU process: pid alone may be somebody else's by now. */
   pid: z.int().nullable(),
-  startTimeTicks: z.string().nullable(),
+  startTimeTicks: z.int().nullable(),
 });
 export type LocalRecord = z.infer<typeof LocalRecord>;

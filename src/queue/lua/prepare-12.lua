@@ -4,7 +4,7 @@
   KEYS[7] ports-aside   KEYS[8] deadlines   KEYS[9] fairness of the pool   KEYS[10] job   KEYS[11] box   KEYS[12] expiry
   ARGV[1] { vmId, host, epoch, token, holder, from, range, fields, progress, eventsMax, keepMs, class, classWidth }
   Returns { code, port, free, history }: 1 prepared, 0 no port, -1 no record, -2 not the owner, -3 state does not allow it,
-  -4 marked: the record is final now.
+  -4 marked: the record is final now, -5 this VM avoids the host for now.
   history is { attemptsMade, launches, deadlineAtMs, avoid } of a prepared VM, empty texts for what is not there. ]]
 --#include record
 --#include ports
@@ -43,6 +43,9 @@ if mark then
   emit(KEYS[1], KEYS[2], args.vmId, "vm." .. to, cjson.encode({ reason = reason }), args.eventsMax, now)
   return { -4, 0, free }
 end
+
+local avoid = redis.call("HGET", KEYS[1], "avoid")
+if avoid and (cjson.decode(avoid)[args.host] or 0) > now then return { -5, 0, free } end
 
 local port = takePort(KEYS[5], KEYS[6], KEYS[7], args.range, args.vmId, args.holder, now)
 if port < 0 then return { 0, 0, free } end

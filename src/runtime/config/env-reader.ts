@@ -1,6 +1,6 @@
 import type { FieldProblem } from "../../contract/errors.ts";
-import { type AnyVariable, type ProcessFacts, ValueRefused, type Variable } from "./variable.ts";
 import { maskUrlPasswords } from "./url-password.ts";
+import { type AnyVariable, type ProcessFacts, ValueRefused, type Variable } from "./variable.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
@@ -33,12 +33,8 @@ export class EnvReader {
 
   /** The variable's value; on a problem that of its default, and the problem is noted. */
   read<T>(variable: Variable<T>): T {
-    const defaultText = variable.defaultFor?.(this.#facts) ?? variable.default;
     const [set, ...more] = [variable.name, ...variable.aliases].filter((name) => this.#isSet(name));
-    if (set === undefined) {
-      this.reads.push({ variable, text: defaultText, source: "default", setAs: undefined });
-      return this.#parseDefault(variable, defaultText);
-    }
+    if (set === undefined) return this.#readDefault(variable);
     const text = this.#env[set] ?? "";
     this.reads.push({ variable, text, source: set === variable.name ? "env" : "alias", setAs: set });
     const parsed = this.#parse(variable, set, text);
@@ -54,20 +50,31 @@ export class EnvReader {
     return (this.#env[name] ?? "") !== "";
   }
 
+  #readDefault<T>(variable: Variable<T>): T {
+    const text = variable.defaultFor?.of(this.#facts) ?? variable.default;
+    this.reads.push({ variable, text, source: "default", setAs: undefined });
+    try {
+      return variable.type.parse(text);
+    } catch (error) {
+      if (!(error instanceof ValueRefused)) throw error;
+      this.note(
+        variable.name,
+        `its default here, ${JSON.stringify(text)}, ${error.message}. Set it: ${variable.type.allowed}.`,
+      );
+      return variable.type.parse(variable.default);
+    }
+  }
+
   #parse<T>(variable: Variable<T>, name: string, text: string): { readonly value: T } | undefined {
     try {
       return { value: variable.type.parse(text) };
     } catch (error) {
       if (!(error instanceof ValueRefused)) throw error;
       const detail = error.message === "" ? "" : ` (${error.message})`;
-      this.note(name, `${shownValue(variable, text)} is not allowed${variable.secret ? "" : detail}; allowed: ${variable.type.allowed}. ${wayOut(variable)}`);
+      const shown = shownValue(variable, text);
+      this.note(name, `${shown} is not allowed${detail}; allowed: ${variable.type.allowed}. ${wayOut(variable)}`);
       return undefined;
     }
-  }
-
-  #parseDefault<T>(variable: Variable<T>, defaultText: string): T {
-    if (variable.defaultFor === undefined) return variable.type.parse(defaultText);
-    return (this.#parse(variable, variable.name, defaultText) ?? { value: variable.type.parse("/") }).value;
   }
 
   #compare<T>(variable: Variable<T>, first: string, second: string, parsed: { readonly value: T } | undefined): void {
@@ -75,7 +82,10 @@ export class EnvReader {
     const otherParsed = this.#parse(variable, second, other);
     if (parsed === undefined || otherParsed === undefined || Object.is(parsed.value, otherParsed.value)) return;
     const mine = shownValue(variable, this.#env[first] ?? "");
-    this.note(second, `${shownValue(variable, other)} contradicts ${first}, which is ${mine}: both name the same setting. Unset one of them.`);
+    this.note(
+      second,
+      `${shownValue(variable, other)} contradicts ${first}, which is ${mine}: both name the same setting. Unset one of them.`,
+    );
   }
 }
 
@@ -83,11 +93,13 @@ export class EnvReader {
 function shownValue(variable: AnyVariable, text: string): string {
   if (variable.secret) return "the value (not shown)";
   const masked = maskUrlPasswords(text);
-  return JSON.stringify(masked.length > SHOWN_VALUE_MAX_CHARS ? `${masked.slice(0, SHOWN_VALUE_MAX_CHARS)}...` : masked);
+  return JSON.stringify(
+    masked.length > SHOWN_VALUE_MAX_CHARS ? `${masked.slice(0, SHOWN_VALUE_MAX_CHARS)}...` : masked,
+  );
 }
 
 function wayOut({ default: text, emptyMeans, defaultFor }: AnyVariable): string {
-  if (defaultFor !== undefined) return `The default is ${text}.`;
+  if (defaultFor !== undefined) return `Or leave it unset: the default is ${defaultFor.text}.`;
   if (text === "") return emptyMeans === undefined ? "Or leave it unset." : `Or leave it unset: ${emptyMeans}.`;
   return `Or leave it unset: the default is ${text}.`;
 }

@@ -4,6 +4,8 @@ import { POOL_MAX_CHARS, STATE_DIR_MAX_BYTES } from "../../contract/limits.ts";
 import { bool, choice, int, list, matching, optional, timeout } from "./value-types.ts";
 import { ValueRefused, type ValueType, variable } from "./variable.ts";
 
+const ROOT_STATE_DIR = "/var/lib/drover";
+
 const redisUrl: ValueType<string> = {
   allowed: "a redis://, rediss://, redis+sentinel:// or redis+cluster:// URL",
   parse(text) {
@@ -54,7 +56,10 @@ export const REDIS_VARIABLES = {
   }),
   prefix: variable({
     name: "DROVER_REDIS_PREFIX",
-    type: matching(/^[^\s{}]{0,64}\{[^\s{}]{1,64}\}[^\s{}]{0,64}$/, "a word with one part in braces, for example {drover}"),
+    type: matching(
+      /^[^\s{}]{0,64}\{[^\s{}]{1,64}\}[^\s{}]{0,64}$/,
+      "a word with one part in braces, for example {drover}",
+    ),
     default: "{drover}",
     group: "redis",
     doc: "Prefix of all keys; the part in braces keeps them in one hash slot of a cluster.",
@@ -72,8 +77,11 @@ export const HOST_VARIABLES = {
   stateDir: variable({
     name: "DROVER_STATE_DIR",
     type: stateDir,
-    default: "/var/lib/drover as root, else ~/.local/state/drover",
-    defaultFor: ({ isRoot, homeDir }) => (isRoot ? "/var/lib/drover" : join(homeDir, ".local/state/drover")),
+    default: ROOT_STATE_DIR,
+    defaultFor: {
+      text: `${ROOT_STATE_DIR} as root, else ~/.local/state/drover`,
+      of: ({ isRoot, homeDir }) => (isRoot ? ROOT_STATE_DIR : join(homeDir, ".local/state/drover")),
+    },
     group: "host",
     doc: "Directory of everything that this host keeps; each VM has one of its own below it.",
   }),

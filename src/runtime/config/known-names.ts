@@ -11,12 +11,14 @@ export const KNOWN_NAMES: readonly KnownName[] = [
   {
     name: "MANAGER_ATTESTATION_POLICY_BINARY",
     kind: "unread",
-    reason: "The shipped cocos-manager.env sets it and nothing reads it; the real name is MANAGER_ATTESTATION_POLICY_BINARY_PATH.",
+    reason:
+      "The shipped cocos-manager.env sets it and nothing reads it; the real name is MANAGER_ATTESTATION_POLICY_BINARY_PATH.",
   },
   {
     name: "MANAGER_IGVMMEASURE_BINARY",
     kind: "unread",
-    reason: "The shipped cocos-manager.env sets it and nothing reads it; igvmmeasure is looked for in MANAGER_ATTESTATION_POLICY_BINARY_PATH.",
+    reason:
+      "The shipped cocos-manager.env sets it and nothing reads it; igvmmeasure is looked for in MANAGER_ATTESTATION_POLICY_BINARY_PATH.",
   },
   {
     name: "MANAGER_GRPC_TIMEOUT",

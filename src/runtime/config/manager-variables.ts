@@ -1,5 +1,5 @@
-import { ValueRefused, type ValueType, variable } from "./variable.ts";
 import { int, line, matching, ratio } from "./value-types.ts";
+import { ValueRefused, type ValueType, variable } from "./variable.ts";
 
 /** Thresholds of Go's log/slog. */
 const SLOG_LEVELS: Readonly<Record<string, number>> = { DEBUG: -4, INFO: 0, WARN: 4, ERROR: 8 };

@@ -1,5 +1,5 @@
-import { ATTEMPTS_MAX } from "../../contract/limits.ts";
 import { DroverError } from "../../contract/errors.ts";
+import { ATTEMPTS_MAX } from "../../contract/limits.ts";
 import { parseSecretKeys } from "../secret-keys.ts";
 import { bool, int, keepTime, line, list, matching, step, timeout, timeoutOrNone } from "./value-types.ts";
 import { ValueRefused, type ValueType, variable } from "./variable.ts";
@@ -13,10 +13,13 @@ const secretKeys: ValueType<string> = {
       return text;
     } catch (error) {
       if (!(error instanceof DroverError)) throw error;
-      throw new ValueRefused(error.problems.map(({ message }) => message).join(", "));
+      // Ids are left out: what stands before the colon may be the key, where somebody wrote it the wrong way round.
+      throw new ValueRefused(error.problems.map(({ message }) => withoutIds(message)).join(", "));
     }
   },
 };
+
+const withoutIds = (message: string): string => message.replace(/ \("[^"]*"\)/g, "").replace(/ "[^"]*"/g, "");
 
 export const SECRETS_VARIABLES = {
   keys: variable({
@@ -168,7 +171,9 @@ export const KEEPING_VARIABLES = {
 export const ACCESS_VARIABLES = {
   allowedHosts: variable({
     name: "DROVER_ALLOWED_HOSTS",
-    type: list(matching(/^[A-Za-z0-9._-]{1,253}$|^\[?[0-9A-Fa-f:.]{2,45}\]?$/, "a host name or an IP address without a port")),
+    type: list(
+      matching(/^[A-Za-z0-9._-]{1,253}$|^\[?[0-9A-Fa-f:.]{2,45}\]?$/, "a host name or an IP address without a port"),
+    ),
     default: "",
     emptyMeans: "loopback and the listener's own",
     group: "access",

@@ -81,7 +81,11 @@ const goDuration = (minMs: number, maxMs: number, allowed: string): ValueType<nu
 });
 
 /** A waiting time, in milliseconds: above zero and short enough for a timer. */
-export const timeout = goDuration(1, TIMER_MAX_MS, 'a Go duration above 0 and up to 576h, for example "90s" or "1h30m"');
+export const timeout = goDuration(
+  1,
+  TIMER_MAX_MS,
+  'a Go duration above 0 and up to 576h, for example "90s" or "1h30m"',
+);
 /** As {@link timeout}, and 0 for none. */
 export const timeoutOrNone = goDuration(0, TIMER_MAX_MS, 'a Go duration up to 576h, for example "90s"; 0 for no limit');
 /** How long one step of several may take, in milliseconds. */
@@ -117,20 +121,23 @@ export const matching = (pattern: RegExp, allowed: string): ValueType<string> =>
   },
 });
 
-/** Memory as QEMU's -m takes it: "2048M", "25G", "1.5G"; a bare number counts MiB. */
+/** Memory as QEMU's -m takes it: "2048M", "25G", "1.5G". */
 export const memorySize: ValueType<string> = {
   allowed: 'a size as QEMU writes it, for example "2048M" or "25G"',
   parse(text) {
-    if (memorySizeBytes(text) === undefined) throw new ValueRefused();
+    if (memorySizeBytes(text, "B") === undefined) throw new ValueRefused();
     return text;
   },
 };
 
-/** Bytes of a memory size; undefined where the text is none. Units: qemu_strtosz of QEMU (powers of 1024, any case). */
-export function memorySizeBytes(text: string): number | undefined {
+/**
+ * Bytes of a memory size; undefined where the text is none. Units are those of QEMU's qemu_strtosz: powers of 1024, in
+ * any case. A bare number counts in `bareUnit`: for `-m`, QEMU 7.2 takes the size in MiB and maxmem in bytes.
+ */
+export function memorySizeBytes(text: string, bareUnit: "B" | "M"): number | undefined {
   const parts = /^(\d{1,18}(?:\.\d{1,9})?)([BKMGTPE]?)$/i.exec(text);
   if (parts === null) return undefined;
-  const bytes = Number(parts[1]) * (SIZE_UNIT_BYTES[parts[2]?.toUpperCase() || "M"] ?? 0);
+  const bytes = Number(parts[1]) * (SIZE_UNIT_BYTES[parts[2]?.toUpperCase() || bareUnit] ?? 0);
   return bytes >= 1 ? bytes : undefined;
 }
 

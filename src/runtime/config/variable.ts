@@ -46,8 +46,8 @@ export interface Variable<T> {
   readonly type: ValueType<T>;
   /** The text that stands for an unset or empty variable. */
   readonly default: string;
-  /** Where the default depends on the process. `default` then says it in words, for the docs only. */
-  readonly defaultFor?: (facts: ProcessFacts) => string;
+  /** Where the default depends on the process; `text` says it for the docs. */
+  readonly defaultFor?: { readonly text: string; of(facts: ProcessFacts): string };
   /** What an empty value means, in words; shown instead of the empty text. */
   readonly emptyMeans?: string;
   readonly group: VariableGroup;

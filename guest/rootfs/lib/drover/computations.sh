@@ -16,8 +16,7 @@ choose_computation() {
   [ "$computation" = "$wish" ] || argument=${wish#*:}
   case $computation in
     "") computation=hello ;;
-    hello | serve | exit | panic | reboot | flood | silent | deaf) ;;
-    halt-in) computation=halt_in ;;
+    hello | serve | exit | halt-in | panic | reboot | flood | silent | deaf) ;;
     *) computation=unknown ;;
   esac
 }

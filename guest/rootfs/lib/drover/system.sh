@@ -21,7 +21,7 @@ open_console() {
 
 # Drivers of the virtio devices are found by what QEMU offers, so that a guest without a disk loads no disk driver.
 load_modules() {
-  modprobe -a virtio_pci evdev button
+  modprobe -aq virtio_pci evdev button # virtio_pci is built into newer kernels
   [ -e /sys/bus/acpi/devices/QEMU0001:00 ] && modprobe pvpanic-mmio # only through it does QEMU hear of a panic
   local found=
   for file in /sys/bus/virtio/devices/*/modalias; do

@@ -29,6 +29,8 @@ local function takePort(portsKey, lruKey, asideKey, range, vmId, holder, now)
   end
   if best == nil then return -1 end
   redis.call("HSET", portsKey, "p:" .. best, holder, "v:" .. vmId, best)
+  -- The key carries the boot id: after a reboot nobody touches it again, so that it goes by itself.
+  for _, key in ipairs({ portsKey, lruKey, asideKey }) do redis.call("PEXPIRE", key, 60 * 24 * 3600 * 1000) end
   return best
 end
 

@@ -1,0 +1,35 @@
+import type { Config } from "../config-shape.ts";
+
+interface OwnPort {
+  readonly port: number;
+  /** The variable that sets it. */
+  readonly setBy: string;
+}
+
+/** Ports of this host that drover listens on itself and that lie in the VMs' range; no VM ever gets one of them. */
+export function reservedPorts(config: Pick<Config, "http" | "grpc" | "redis" | "qemu">): readonly number[] {
+  return [...new Set(portsInRange(config).map(({ port }) => port))].sort((a, b) => a - b);
+}
+
+/** The same with the variables' names. A Redis on another machine does not count. */
+export function portsInRange({
+  http,
+  grpc,
+  redis,
+  qemu,
+}: Pick<Config, "http" | "grpc" | "redis" | "qemu">): readonly OwnPort[] {
+  const own: OwnPort[] = [
+    { port: grpc.port, setBy: "MANAGER_GRPC_PORT" },
+    { port: http.port, setBy: "MANAGER_HTTP_PORT" },
+  ];
+  const redisPort = loopbackRedisPort(redis.url);
+  if (redisPort !== undefined) own.push({ port: redisPort, setBy: "DROVER_REDIS_URL" });
+  return own.filter(({ port }) => port >= qemu.hostFwdRange.first && port <= qemu.hostFwdRange.last);
+}
+
+function loopbackRedisPort(url: string): number | undefined {
+  if (!URL.canParse(url)) return undefined;
+  const { hostname, port } = new URL(url);
+  if (!/^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)) return undefined;
+  return port === "" ? 6379 : Number(port);
+}

@@ -1,0 +1,111 @@
+import type { Logger } from "pino";
+import { LaunchFailure } from "../contract/causes.ts";
+import { lastGuestResult } from "../contract/result-frame.ts";
+import { writeDurably } from "../qemu/durable-file.ts";
+import { removeDiskAndVariables, removeGuestFiles, removeVmDirectory } from "../qemu/vm-directory.ts";
+import type { VmOutputs } from "../qemu/vm-outputs.ts";
+import type { HostRegistry } from "../queue/host-registry.ts";
+import type { JobClaims } from "../queue/job-claims.ts";
+import type { LaunchStore, RemovalMark } from "../queue/launch-store.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import { type EndPlan, type LaunchEnd, planEnd } from "./end-plan.ts";
+import type { Launch } from "./launch.ts";
+import type { Mutex } from "./mutex.ts";
+import { type EndedLaunch, publishEnd, settleJob } from "./settle-end.ts";
+
+export interface EndDeps {
+  readonly config: Config;
+  readonly launches: LaunchStore;
+  readonly claims: JobClaims;
+  readonly hosts: HostRegistry;
+  readonly mutex: Mutex;
+  readonly logger: Logger;
+}
+
+/** How a launch ended and its outputs become a plan, which is on disk before anything is undone. */
+export async function writeEndPlan(
+  deps: EndDeps,
+  launch: Launch,
+  end: LaunchEnd,
+  outputs: VmOutputs,
+): Promise<EndPlan> {
+  const marks = await deps.launches.marked([launch.identity.vmId]);
+  const plan = await planFor(deps, launch, end, outputs, marks.get(launch.identity.vmId));
+  await writeDurably(launch.paths.end, JSON.stringify(plan));
+  return plan;
+}
+
+/**
+ * Finishes an end whose plan is on disk and whose process is proved dead, in the order that a crash cannot spoil:
+ * secrets, disk and variables, then port and final record in one script, then the job, and last of all the local record.
+ */
+export async function finishEnd(
+  deps: EndDeps,
+  launch: EndedLaunch & Pick<Launch, "paths">,
+  plan: EndPlan,
+): Promise<void> {
+  const { config, launches, claims, mutex, logger } = deps;
+  const { vmId } = launch.identity;
+  await removeGuestFiles(launch.paths);
+  await removeDiskAndVariables(launch.paths);
+  let settled = plan;
+  let outcome = await publishEnd(launches, config.keep, launch, plan);
+  if (outcome === "marked") {
+    // Removed in the very moment between plan and publication: no way leads back into the queue any more.
+    const mark = (await launches.marked([vmId])).get(vmId);
+    settled = {
+      ...plan,
+      outcome: mark?.reason === "requested" ? "removed" : "expired",
+      reason: mark?.reason ?? "requested",
+      delayMs: 0,
+    };
+    await writeDurably(launch.paths.end, JSON.stringify(settled));
+    outcome = await publishEnd(launches, config.keep, launch, settled);
+  }
+  if (outcome !== "done")
+    logger.warn({ vmId, epoch: launch.identity.epoch, outcome }, "the end of a launch found its record changed");
+  await mutex.run(async () => {
+    await settleJob(claims, launch, settled);
+    await removeVmDirectory(launch.paths);
+  });
+  logger.info(
+    { vmId, epoch: launch.identity.epoch, outcome: settled.outcome, reason: settled.reason, delayMs: settled.delayMs },
+    "launch ended",
+  );
+}
+
+async function planFor(
+  deps: EndDeps,
+  launch: Launch,
+  end: LaunchEnd,
+  outputs: VmOutputs,
+  mark: RemovalMark | undefined,
+): Promise<EndPlan> {
+  const { config, hosts } = deps;
+  const { identity, avoid } = launch;
+  const nowMs = Date.now();
+  const others = (await hosts.liveHosts(identity.pool)).filter(
+    ({ hostId }) => hostId !== identity.host && (avoid[hostId] ?? 0) <= nowMs,
+  );
+  const plan = planEnd({
+    end,
+    guestResult: launch.spec.result === true ? lastGuestResult(outputs.result) : undefined,
+    marked: mark?.reason,
+    attemptsMade: launch.attemptsMade,
+    attempts: launch.attempts,
+    retryComputation: launch.spec.retryComputation ?? false,
+    otherHosts: others.length > 0,
+    backoffMs: config.launch.backoffMs,
+    backoffMaxMs: config.launch.backoffMaxMs,
+    nowMs,
+    random: Math.random(),
+  });
+  return { v: 1, ...plan, tail: { console: outputs.console, qemu: outputs.qemu } };
+}
+
+/** Whatever a launch may throw, as a cause. What nobody classified is drover's own failure. */
+export function toLaunchEnd(error: unknown): LaunchEnd {
+  if (error instanceof LaunchFailure) return { kind: "failure", cause: error.failure };
+  const message = error instanceof Error ? error.message : String(error);
+  return { kind: "failure", cause: { code: "internal", message } };
+}

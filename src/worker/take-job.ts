@@ -1,0 +1,123 @@
+import type { Logger } from "pino";
+import type { VmJobData } from "../contract/job-data.ts";
+import { isFinal } from "../contract/vm-state.ts";
+import { writeDurably } from "../qemu/durable-file.ts";
+import { makeVmDirectory, removeVmDirectory } from "../qemu/vm-directory.ts";
+import { vmPaths } from "../qemu/vm-paths.ts";
+import type { ClaimedJob, JobClaims } from "../queue/job-claims.ts";
+import type { LaunchIdentity, LaunchStore, RecordFields } from "../queue/launch-store.ts";
+import type { VmStore } from "../queue/vm-store.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import type { HostState } from "./host-state.ts";
+import type { Launch } from "./launch.ts";
+import type { LocalRecord } from "./local-record.ts";
+
+/** Back soon, but no hot loop: somebody else may take it meanwhile. */
+const GIVE_BACK_MS = 2_000;
+/** A newer worker of the fleet takes what this one cannot read. */
+const GIVE_BACK_NEWER_MS = 30_000;
+
+export interface TakeJobDeps {
+  readonly config: Config;
+  readonly host: HostState;
+  readonly claims: JobClaims;
+  readonly launches: LaunchStore;
+  readonly store: VmStore;
+  readonly logger: Logger;
+  /** What every VM record of this host says: TEE, accelerator. */
+  readonly hostFields: RecordFields;
+  readonly onFreePorts: (free: number) => void;
+}
+
+/**
+ * From a fetched job to a launch: intent on disk, then the port. Undefined when there is nothing to launch; the job is
+ * settled or given back then and nothing is left on disk. Runs under the host's mutex.
+ */
+export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launch | undefined> {
+  const { config, host, claims, launches, logger } = deps;
+  if (!job.data.ok && job.data.newer) {
+    logger.warn({ vmId: job.vmId }, "a job of a newer version goes back to the queue");
+    await claims.giveBack(job, GIVE_BACK_NEWER_MS);
+    return undefined;
+  }
+  // Data that nobody can read becomes a launch too, which fails at once: so record, event and job end as always.
+  const data: VmJobData = job.data.ok ? job.data.value : { v: 1, vmId: job.vmId, owner: "", pool: job.pool, spec: {} };
+  const paths = vmPaths({
+    stateDir: host.stateDir,
+    vmId: job.vmId,
+    epoch: job.epoch,
+    diskFormat: config.qemu.disk.format,
+  });
+  const startedAtMs = Date.now();
+  const record: LocalRecord = {
+    v: 1,
+    vmId: job.vmId,
+    epoch: job.epoch,
+    token: job.token,
+    hostId: host.hostId,
+    stateId: host.stateId,
+    bootId: host.bootId,
+    job: data,
+    createdAtMs: startedAtMs,
+    attemptsMade: 0,
+    port: null,
+    pid: null,
+    startTimeTicks: null,
+  };
+  try {
+    await makeVmDirectory(paths);
+    await writeDurably(paths.record, JSON.stringify(record));
+  } catch (error) {
+    // Without the intent on disk nothing may be launched: a full disk must not turn into a VM that nobody knows of.
+    logger.error({ err: error, vmId: job.vmId }, "the launch could not be written to disk; the job goes back");
+    await claims.giveBack(job, GIVE_BACK_MS);
+    return undefined;
+  }
+  const identity: LaunchIdentity = {
+    vmId: job.vmId,
+    pool: job.pool,
+    priority: data.spec.priority ?? "normal",
+    host: host.hostId,
+    epoch: job.epoch,
+    token: job.token,
+  };
+  const prepared = await launches.prepare(identity, { ...deps.hostFields, startedAtMs: String(startedAtMs) });
+  deps.onFreePorts(prepared.freePorts);
+  if (prepared.kind !== "prepared") {
+    await settleRefused(deps, job, prepared.kind);
+    await removeVmDirectory(paths);
+    return undefined;
+  }
+  const { attemptsMade, launches: earlierLaunches, deadlineAtMs, avoid } = prepared.history;
+  return {
+    identity,
+    owner: data.owner,
+    spec: data.spec,
+    attempts: data.spec.attempts ?? config.launch.attempts,
+    attemptsMade,
+    earlierLaunches,
+    avoid,
+    deadlineAtMs,
+    paths,
+    startedAtMs,
+    record: { ...record, attemptsMade, port: prepared.port },
+    port: prepared.port,
+    command: undefined,
+    problem: job.data.ok ? undefined : job.data.problem,
+  };
+}
+
+/** PREPARE said no: the job is settled from the record, or given back. */
+async function settleRefused({ claims, store, logger }: TakeJobDeps, job: ClaimedJob, refusal: string): Promise<void> {
+  logger.info({ vmId: job.vmId, refusal }, "a fetched VM is not launched");
+  if (refusal === "marked" || refusal === "wrong_state") {
+    const record = await store.get(job.vmId);
+    if (record !== undefined && isFinal(record.state)) {
+      if (record.state === "failed")
+        await claims.failForGood(job, { message: record.cause?.code ?? "failed", story: "see the VM's record" });
+      else await claims.complete(job, { outcome: record.state, reason: record.endReason ?? null });
+      return;
+    }
+  }
+  await claims.giveBack(job, GIVE_BACK_MS);
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Builds the demo guest from Debian's own kernel and busybox: `node guest/build.mjs [--out DIR] [--fresh]`.
 // Its only line on stdout is the folder with the image.
-import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,7 @@ import { extractVmlinux, kernelImage } from "./build/kernel.mjs";
 import { inputsDigest, readManifest, writeManifest } from "./build/manifest.mjs";
 import { moduleTree } from "./build/modules.mjs";
 import { dependencyOf, inPackage, packageStore } from "./build/packages.mjs";
+import { replaceFolder } from "./build/replace-folder.mjs";
 import { rootFilesystem } from "./build/root-filesystem.mjs";
 
 const SOURCES = dirname(fileURLToPath(import.meta.url));
@@ -97,22 +98,6 @@ async function buildInto(image, scratch, inputs, log) {
     "systemd-boot-efi": bootLoader.version,
   };
   return writeManifest(image, { inputs, cmdline: CMDLINE, versions });
-}
-
-/**
- * Puts a finished folder in the place of an older one. A running QEMU keeps the old files, which it has open.
- * @param {string} folder
- * @param {string} replacement
- * @param {string} previous where the old one goes
- */
-async function replaceFolder(folder, replacement, previous) {
-  await rename(folder, previous).catch((error) => {
-    if (error.code !== "ENOENT") throw error;
-  });
-  await rename(replacement, folder).catch((error) => {
-    // Another build came in between. It was made from the same sources, so either will do.
-    if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
-  });
 }
 
 if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {

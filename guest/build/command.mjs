@@ -14,7 +14,7 @@ export function findCommand(name) {
 }
 
 /**
- * Runs a command to its end. Rejects with what it wrote to stderr when it fails.
+ * Runs a command to its end. Rejects with the end of what it wrote when it fails.
  * @param {string} command
  * @param {readonly string[]} args
  * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} [options]
@@ -33,7 +33,10 @@ export function run(command, args, options = {}) {
     child.on("error", (cause) => reject(new Error(`${command} could not be started: ${cause.message}`, { cause })));
     child.on("close", (code, signal) => {
       if (code === 0) resolve(Buffer.concat(stdout));
-      else reject(new Error(`${[command, ...args].join(" ")}\nended with ${signal ?? code}: ${stderr.trim()}`));
+      else {
+        const said = stderr.trim() || Buffer.concat(stdout).toString().trim().slice(-4000);
+        reject(new Error(`${[command, ...args].join(" ")}\nended with ${signal ?? code}: ${said}`));
+      }
     });
   });
 }

@@ -39,7 +39,11 @@ export async function moduleTree(root, release, tool) {
     const bytes = path.endsWith(".xz") ? await run(await tool("xz", "xz-utils"), ["-dc", path]) : await readFile(path);
     const info = moduleInfo(bytes);
     const needs = info("depends").flatMap((list) => list.split(",").filter(Boolean));
-    chosen.set(key, { bytes, needs: needs.map(canonical).filter((need) => !builtin.has(need)), aliases: info("alias") });
+    chosen.set(key, {
+      bytes,
+      needs: needs.map(canonical).filter((need) => !builtin.has(need)),
+      aliases: info("alias"),
+    });
     for (const need of needs) await choose(need);
   };
   for (const name of WANTED) await choose(name);
@@ -47,7 +51,14 @@ export async function moduleTree(root, release, tool) {
   const names = [...chosen.keys()].sort();
   return {
     files: names.map((name) => ({ name: `${name}.ko`, bytes: chosen.get(name)?.bytes ?? Buffer.alloc(0) })),
-    dependencies: names.map((name) => `${name}.ko: ${closure(name).map((need) => `${need}.ko`).join(" ")}\n`).join(""),
+    dependencies: names
+      .map(
+        (name) =>
+          `${name}.ko: ${closure(name)
+            .map((need) => `${need}.ko`)
+            .join(" ")}\n`,
+      )
+      .join(""),
     aliases: names
       .flatMap((name) => chosen.get(name)?.aliases.map((alias) => `alias ${alias} ${name}\n`) ?? [])
       .join(""),
@@ -93,14 +104,15 @@ async function builtinModules(root, release) {
  * @returns {(key: string) => string[]}
  */
 function moduleInfo(elf) {
-  const [table, size, count, names] = [Number(elf.readBigUInt64LE(0x28)), ...[0x3a, 0x3c, 0x3e].map((at) => elf.readUInt16LE(at))];
-  const sections = Array.from({ length: count }, (_, index) => {
+  const table = Number(elf.readBigUInt64LE(0x28));
+  const size = elf.readUInt16LE(0x3a);
+  const sections = Array.from({ length: elf.readUInt16LE(0x3c) }, (_, index) => {
     const at = table + index * size;
     const start = Number(elf.readBigUInt64LE(at + 0x18));
     return { name: elf.readUInt32LE(at), bytes: elf.subarray(start, start + Number(elf.readBigUInt64LE(at + 0x20))) };
   });
-  const label = (offset) => sections[names].bytes.toString("latin1", offset).split("\0", 1)[0];
-  const info = sections.find(({ name }) => label(name) === ".modinfo");
+  const names = sections[elf.readUInt16LE(0x3e)]?.bytes.toString("latin1") ?? "";
+  const info = sections.find(({ name }) => names.startsWith(".modinfo\0", name));
   const strings = info?.bytes.toString("latin1").split("\0") ?? [];
   return (key) => strings.filter((text) => text.startsWith(`${key}=`)).map((text) => text.slice(key.length + 1));
 }

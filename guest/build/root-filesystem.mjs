@@ -5,7 +5,19 @@ import { cpio } from "./cpio.mjs";
 /** The busybox commands that the guest's scripts call by name. */
 const APPLETS =
   "cat dd head ifconfig mkdir modprobe mount nc poweroff reboot route sh sleep stat timeout uname yes".split(" ");
-const FOLDERS = ["bin", "dev", "etc", "etc/certs", "etc/cocos", "lib", "lib/drover", "lib/modules", "proc", "run", "sys"];
+const FOLDERS = [
+  "bin",
+  "dev",
+  "etc",
+  "etc/certs",
+  "etc/cocos",
+  "lib",
+  "lib/drover",
+  "lib/modules",
+  "proc",
+  "run",
+  "sys",
+];
 
 /**
  * The guest's initrd as one uncompressed archive: busybox, the modules, and what stands in `guest/rootfs`.

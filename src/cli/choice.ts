@@ -11,7 +11,9 @@ export function choice<T extends string>(allowed: readonly T[]): (text: string) 
 }
 
 /** The same for an option that may be repeated, or hold several words with commas between them. */
-export function choices<T extends string>(allowed: readonly T[]): (text: string, before: readonly T[] | undefined) => readonly T[] {
+export function choices<T extends string>(
+  allowed: readonly T[],
+): (text: string, before: readonly T[] | undefined) => readonly T[] {
   const one = choice(allowed);
   return (text, before = []) => [...before, ...text.split(",").map((word) => one(word.trim()))];
 }

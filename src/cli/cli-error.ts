@@ -1,4 +1,4 @@
-import type { FieldProblem } from "../contract/errors.ts";
+import { DroverError, type FieldProblem } from "../contract/errors.ts";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 
 interface CliErrorOptions extends ErrorOptions {
@@ -36,4 +36,19 @@ export class UsageError extends CliError {
     super(message, { code: "usage", ...options, exitCode: EXIT.usage });
     this.name = "UsageError";
   }
+}
+
+/** Any thrown thing as an error that can be told. Problems of the configuration are wrong usage. */
+export function toCliError(error: unknown): CliError {
+  if (error instanceof CliError) return error;
+  if (error instanceof DroverError) {
+    const [headline = ""] = error.problems.length === 0 ? [error.message] : error.message.split(":\n");
+    const exitCode = error.code === "config_invalid" || error.code === "invalid_request" ? EXIT.usage : EXIT.failed;
+    return new CliError(headline, { code: error.code, exitCode, problems: error.problems, cause: error });
+  }
+  return new CliError(`unexpected: ${error instanceof Error ? error.message : String(error)}`, {
+    code: "unexpected",
+    hint: "This is a defect of drover. Run the same with --stack to see where it comes from.",
+    cause: error,
+  });
 }

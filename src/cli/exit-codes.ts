@@ -29,6 +29,6 @@ export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
 /** The table of exit codes, as `--help` and the docs show it. */
 export function exitCodeLines(): readonly string[] {
   return (Object.keys(EXIT) as (keyof typeof EXIT)[]).map(
-    (key) => `${String(EXIT[key]).padStart(3)}  ${EXIT_MEANINGS[key]}`,
+    (key) => `${String(EXIT[key]).padStart(5)}  ${EXIT_MEANINGS[key]}`,
   );
 }

@@ -1,5 +1,9 @@
 /** Works on several items at once and gives the results in the items' own order. Holds `atOnce` results at most. */
-export async function* inOrder<T, R>(items: Iterable<T>, atOnce: number, work: (item: T) => Promise<R>): AsyncGenerator<R> {
+export async function* inOrder<T, R>(
+  items: Iterable<T>,
+  atOnce: number,
+  work: (item: T) => Promise<R>,
+): AsyncGenerator<R> {
   const running: Promise<R>[] = [];
   for (const item of items) {
     const started = work(item);

@@ -1,30 +1,36 @@
 import { Command, type CommanderError } from "commander";
 import { UsageError } from "./cli-error.ts";
-import { wrap } from "./render/text-width.ts";
 
 /** What help prints: not an error, the end of the command all the same. */
 export class HelpShown extends Error {}
 
+const HELP = {
+  showGlobalOptions: true,
+  sortOptions: false,
+  /** Those that change what a command does: not the version, which is the program's own. */
+  visibleGlobalOptions: (command: Command) =>
+    (command.parent?.options ?? []).filter((option) => !option.hidden && option.long !== "--version"),
+};
+
 /** A command of drover's: wrong words end as a {@link UsageError} that names the command's own help. */
-export function newCommand(name: string, options: { readonly summary: string; readonly about?: string; readonly examples?: readonly string[] }): Command {
+export function newCommand(
+  name: string,
+  options: { readonly summary: string; readonly about?: string; readonly examples?: readonly string[] },
+): Command {
   const command = new Command(name)
     .summary(options.summary)
     .description(options.about ?? `${options.summary[0]?.toUpperCase()}${options.summary.slice(1)}.`)
     .allowExcessArguments(false)
     .helpOption("-h, --help", "show this help")
-    .configureHelp({ showGlobalOptions: true, sortOptions: false })
+    .configureHelp(HELP)
     // Errors are printed once, by the entry point.
     .configureOutput({ outputError: () => undefined })
     .exitOverride((error) => {
       throw translate(error, name === "drover" ? "drover --help" : `drover ${name} --help`);
     });
-  if (options.examples !== undefined) command.addHelpText("after", `\nExamples:\n${options.examples.map((line) => `  ${line}`).join("\n")}`);
+  if (options.examples !== undefined)
+    command.addHelpText("after", `\nExamples:\n${options.examples.map((line) => `  ${line}`).join("\n")}`);
   return command;
-}
-
-/** Text under a heading of the help, broken at 80 columns. */
-export function helpParagraph(text: string): string {
-  return `\n${wrap(text, 80).join("\n")}`;
 }
 
 function translate(error: CommanderError, help: string): Error {

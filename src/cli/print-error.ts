@@ -1,11 +1,11 @@
-import { CliError } from "./cli-error.ts";
-import { flagOfField } from "./request-flags.ts";
+import { type CliError, toCliError } from "./cli-error.ts";
 import { printable, wrap } from "./render/text-width.ts";
+import { flagOfField } from "./request-flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Tells an error to a person, or to a program as one JSON line. Never with a stack. */
 export function printError(terminal: Terminal, error: unknown, { json }: { readonly json: boolean }): void {
-  const known = error instanceof CliError ? error : unexpected(error);
+  const known = toCliError(error);
   terminal.err(json ? `${JSON.stringify({ error: toJson(known) })}\n` : toText(known, terminal));
 }
 
@@ -32,13 +32,4 @@ function toText(error: CliError, terminal: Terminal): string {
   }
   if (error.hint !== undefined) lines.push(...error.hint.split("\n").flatMap((line) => wrap(line, columns)));
   return `${lines.join("\n")}\n`;
-}
-
-function unexpected(error: unknown): CliError {
-  const message = error instanceof Error ? error.message : String(error);
-  return new CliError(`unexpected: ${message}`, {
-    code: "unexpected",
-    hint: "This is a defect of drover: DROVER_DEBUG=1 shows where it comes from.",
-    cause: error,
-  });
 }

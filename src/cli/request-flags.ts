@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
-import { PRIORITY_CLASSES, type VmRequest } from "../contract/vm-request.ts";
 import { ATTEMPTS_MAX } from "../contract/limits.ts";
+import { PRIORITY_CLASSES, type VmRequest } from "../contract/vm-request.ts";
 import { choice } from "./choice.ts";
 import { UsageError } from "./cli-error.ts";
 import { wholeNumber } from "./number-option.ts";
@@ -25,20 +25,53 @@ const common: readonly RequestFlag[] = [
   { field: "name", flags: "--name <name>", about: "a name for people", kind: "text" },
   { field: "labels", flags: "--label <name=value>", about: "a label (repeat it)", kind: "labels" },
   { field: "pool", flags: "--pool <pool>", about: "the pool of hosts to run in", kind: "text" },
-  { field: "priority", flags: "--priority <class>", about: PRIORITY_CLASSES.join(", "), kind: "text", parse: choice(PRIORITY_CLASSES) },
+  {
+    field: "priority",
+    flags: "--priority <class>",
+    about: PRIORITY_CLASSES.join(", "),
+    kind: "text",
+    parse: choice(PRIORITY_CLASSES),
+  },
   { field: "ttl", flags: "--ttl <duration>", about: "ends the VM this long after it first ran (10m)", kind: "text" },
-  { field: "queueTimeout", flags: "--queue-timeout <duration>", about: "how long it may wait in the queue", kind: "text" },
+  {
+    field: "queueTimeout",
+    flags: "--queue-timeout <duration>",
+    about: "how long it may wait in the queue",
+    kind: "text",
+  },
   { field: "bootTimeout", flags: "--boot-timeout <duration>", about: "how long one launch may take", kind: "text" },
-  { field: "attempts", flags: "--attempts <n>", about: "how many launches may fail", kind: "number", parse: wholeNumber(1, ATTEMPTS_MAX) },
+  {
+    field: "attempts",
+    flags: "--attempts <n>",
+    about: "how many launches may fail",
+    kind: "number",
+    parse: wholeNumber(1, ATTEMPTS_MAX),
+  },
   { field: "probe", flags: "--probe <probe>", about: "ready when: none, tcp, console:TEXT", kind: "probe" },
   { field: "result", flags: "--result", about: "let the guest hand back a result", kind: "yes" },
-  { field: "retryComputation", flags: "--retry-computation", about: "retry when the guest hands back a failure", kind: "yes" },
-  { field: "onReboot", flags: "--on-reboot <what>", about: "continue, or end the VM", kind: "text", parse: choice(["continue", "end"]) },
+  {
+    field: "retryComputation",
+    flags: "--retry-computation",
+    about: "retry when the guest hands back a failure",
+    kind: "yes",
+  },
+  {
+    field: "onReboot",
+    flags: "--on-reboot <what>",
+    about: "continue, or end the VM",
+    kind: "text",
+    parse: choice(["continue", "end"]),
+  },
 ];
 
 /** Named as in cocos-cli; only what is secret comes from files instead of from the command line. */
 const cocos: readonly RequestFlag[] = [
-  { field: "agentCvmServerUrl", flags: "--server-url <host:port>", about: "computation server for the agent", kind: "text" },
+  {
+    field: "agentCvmServerUrl",
+    flags: "--server-url <host:port>",
+    about: "computation server for the agent",
+    kind: "text",
+  },
   { field: "agentCvmServerCaCert", flags: "--server-ca <file>", about: "its CA certificate", kind: "pem" },
   { field: "agentCvmClientCert", flags: "--client-crt <file>", about: "client certificate of the agent", kind: "pem" },
   { field: "agentCvmClientKey", flags: "--client-key <file>", about: "client key of the agent (secret)", kind: "pem" },
@@ -64,7 +97,10 @@ export function addRequestFlags(command: Command): void {
   command.optionsGroup("For the guest's agent, as in cocos-cli:");
   for (const flag of cocos) command.addOption(toOption(flag));
   command.addOption(
-    new Option("--aws-from-env", "take S3 keys, region and endpoint from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL"),
+    new Option(
+      "--aws-from-env",
+      "take S3 keys, region and endpoint from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL",
+    ),
   );
   for (const name of SECRETS_BY_VALUE) {
     const option = new Option(`${name} <value>`).hideHelp().argParser(() => {
@@ -78,7 +114,8 @@ export function addRequestFlags(command: Command): void {
 
 function toOption(flag: RequestFlag): Option {
   const option = new Option(flag.flags, flag.about);
-  if (flag.kind === "labels") option.argParser((text, before: readonly string[] | undefined) => [...(before ?? []), text]);
+  if (flag.kind === "labels")
+    option.argParser((text, before: readonly string[] | undefined) => [...(before ?? []), text]);
   else if (flag.parse !== undefined) option.argParser(flag.parse);
   return option;
 }

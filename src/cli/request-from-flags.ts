@@ -64,7 +64,8 @@ function labels(texts: unknown): Record<string, string> {
 
 function probe(text: string): object {
   if (text === "none" || text === "tcp") return { type: text };
-  if (text.startsWith("console:") && text.length > "console:".length) return { type: "console", text: text.slice("console:".length) };
+  if (text.startsWith("console:") && text.length > "console:".length)
+    return { type: "console", text: text.slice("console:".length) };
   throw new UsageError(`--probe ${text}: there are none, tcp and console:TEXT`, {
     hint: 'For example --probe "console:login:": ready when the console shows "login:".',
   });
@@ -96,7 +97,8 @@ async function readBytes(path: string, name: string, context: CliContext): Promi
       length += bytesRead;
       if (bytesRead === 0 || length === buffer.length) break;
     }
-    if (length > PEM_MAX_BYTES) throw new UsageError(`the file of ${name} is larger than ${PEM_MAX_BYTES} bytes: ${path}`);
+    if (length > PEM_MAX_BYTES)
+      throw new UsageError(`the file of ${name} is larger than ${PEM_MAX_BYTES} bytes: ${path}`);
     return buffer.subarray(0, length);
   } catch (error) {
     if (error instanceof UsageError) throw error;
@@ -109,7 +111,8 @@ function awsFromEnv(env: CliContext["env"]): Record<string, unknown> {
     const value = env[variable] ?? "";
     return value === "" ? [] : [[field, value] as const];
   });
-  if (found.length === 0) throw new UsageError(`--aws-from-env: none of ${Object.values(AWS_VARIABLES).join(", ")} is set`);
+  if (found.length === 0)
+    throw new UsageError(`--aws-from-env: none of ${Object.values(AWS_VARIABLES).join(", ")} is set`);
   return Object.fromEntries(found);
 }
 

@@ -18,7 +18,11 @@ const PROBLEMS_SHOWN_MAX = 20;
  * The requests of `-f FILE`: one JSON object, or one on each line. Everything is read and checked before anything is
  * submitted, so that a mistake in line 900 does not leave 899 VMs behind.
  */
-export async function readRequests(path: string, flags: RequestFields, context: CliContext): Promise<readonly InputRequest[]> {
+export async function readRequests(
+  path: string,
+  flags: RequestFields,
+  context: CliContext,
+): Promise<readonly InputRequest[]> {
   const text = await readText(path, context);
   const whole = parseJson(text);
   if (Array.isArray(whole)) {
@@ -44,9 +48,12 @@ function readLines(text: string, path: string, flags: RequestFields): readonly I
     if (lineText.trim() === "") continue;
     const line = index + 1;
     const json = parseJson(lineText);
-    const outcome = json === undefined ? { problems: [{ field: "", message: "is not JSON" }] } : tryRequest(json, flags);
+    const outcome =
+      json === undefined ? { problems: [{ field: "", message: "is not JSON" }] } : tryRequest(json, flags);
     if ("request" in outcome) requests.push({ line, request: outcome.request });
-    else for (const { field, message } of outcome.problems) problems.push({ field: `line ${line}${field === "" ? "" : ` ${field}`}`, message });
+    else
+      for (const { field, message } of outcome.problems)
+        problems.push({ field: `line ${line}${field === "" ? "" : ` ${field}`}`, message });
   }
   if (problems.length > 0) {
     const more = problems.length - PROBLEMS_SHOWN_MAX;
@@ -60,7 +67,10 @@ function readLines(text: string, path: string, flags: RequestFields): readonly I
   return requests;
 }
 
-function tryRequest(json: unknown, flags: RequestFields): { request: VmRequest } | { problems: readonly FieldProblem[] } {
+function tryRequest(
+  json: unknown,
+  flags: RequestFields,
+): { request: VmRequest } | { problems: readonly FieldProblem[] } {
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
     return { problems: [{ field: "", message: "a request is a JSON object" }] };
   }

@@ -13,6 +13,7 @@ export interface Terminal {
   readonly columns: number;
   /** Whether results go to a person's screen. */
   readonly outIsScreen: boolean;
+  readonly errIsScreen: boolean;
   readonly paint: Paint;
   /** Colours for what goes to `err`, which may be a screen while the results are piped. */
   readonly errPaint: Paint;

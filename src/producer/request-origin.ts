@@ -50,7 +50,7 @@ export function checkOrigin(request: RequestOrigin, allowed: AllowedOrigins): vo
 function isOurHost(host: string, localAddress: string | undefined, { listenHost, hosts }: AllowedOrigins): boolean {
   const name = hostName(host);
   if (name === undefined) return false;
-  if (isLoopbackName(name) || isListed(name, hosts) || isListed(host, hosts)) return true;
+  if (isLoopbackName(name) || isListed(name, hosts.map(bare))) return true;
   const own = [listenHost, localAddress?.replace(/^::ffff:(?=\d+\.)/, "")];
   return own.some((address) => address !== undefined && isConcrete(address) && bare(address) === name);
 }

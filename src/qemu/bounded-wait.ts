@@ -3,30 +3,29 @@ import { setTimeout as delay } from "node:timers/promises";
 /** What {@link within} gives when the time was up first. */
 export const TIME_UP: unique symbol = Symbol("time up");
 
+/** Longest timer that Node has; a longer one would fire at once. About 24.8 days. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
 /**
- * The value of `promise`, or {@link TIME_UP} after `timeoutMs`. Rejects as `promise` does, and with the signal's
- * reason when that aborts first. The promise itself goes on; its owner ends what stands behind it.
+ * The value of `promise`, or {@link TIME_UP} after `timeoutMs` (24.8 days at most). Rejects as `promise` does, and
+ * with the signal's reason when that aborts first. What stands behind the promise goes on; its owner ends it.
  */
-export async function within<T>(
-  promise: Promise<T>,
-  timeoutMs: number,
-  signal?: AbortSignal,
-): Promise<T | typeof TIME_UP> {
-  signal?.throwIfAborted();
-  const settled = new AbortController();
-  const abort = () => settled.abort();
-  signal?.addEventListener("abort", abort, { once: true });
-  const timeUp = delay(Math.max(0, timeoutMs), TIME_UP, { signal: settled.signal }).catch((error: unknown) => {
-    if (signal?.aborted === true) throw signal.reason;
-    if (settled.signal.aborted) return TIME_UP; // the race is decided; nobody reads this
-    throw error;
+export function within<T>(promise: Promise<T>, timeoutMs: number, signal?: AbortSignal): Promise<T | typeof TIME_UP> {
+  return new Promise((resolve, reject) => {
+    const settle = (report: () => void) => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      report();
+    };
+    const abort = () => settle(() => reject(signal?.reason));
+    const timer = setTimeout(() => settle(() => resolve(TIME_UP)), Math.min(Math.max(0, timeoutMs), TIMER_MAX_MS));
+    promise.then(
+      (value) => settle(() => resolve(value)),
+      (error: unknown) => settle(() => reject(error)),
+    );
+    if (signal?.aborted === true) abort();
+    else signal?.addEventListener("abort", abort, { once: true });
   });
-  try {
-    return await Promise.race([promise, timeUp]);
-  } finally {
-    signal?.removeEventListener("abort", abort);
-    settled.abort();
-  }
 }
 
 /** Waits `ms`. Rejects with the signal's reason when that aborts. */

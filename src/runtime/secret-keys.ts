@@ -41,16 +41,17 @@ export function parseSecretKeys(text: string, source: string): SecretKeys {
   return { sealingId, byId };
 }
 
+/** What is wrong with an entry. Its id is not repeated: somebody may have written key and id the wrong way round. */
 function addKey(byId: Map<string, KeyObject>, entry: string): string | undefined {
   const colon = entry.indexOf(":");
   if (colon < 1) return "has no id before a colon";
   const id = entry.slice(0, colon);
   const encoded = entry.slice(colon + 1);
   if (!KEY_ID.test(id)) return "has an id that is not 1 to 32 letters, digits, dashes or underscores";
-  if (byId.has(id)) return `uses the id "${id}" a second time`;
-  if (!BASE64.test(encoded)) return `("${id}") is not base64`;
+  if (byId.has(id)) return "uses an id a second time";
+  if (!BASE64.test(encoded)) return "is not base64";
   const bytes = Buffer.from(encoded, "base64"); // takes base64url as well
-  if (bytes.length !== SECRET_KEY_BYTES) return `("${id}") has ${bytes.length} bytes, not ${SECRET_KEY_BYTES}`;
+  if (bytes.length !== SECRET_KEY_BYTES) return `has ${bytes.length} bytes, not ${SECRET_KEY_BYTES}`;
   byId.set(id, createSecretKey(bytes));
   bytes.fill(0);
   return undefined;

@@ -2,7 +2,7 @@ import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { DamagedFile, readDurable } from "../qemu/durable-file.ts";
 import { endProcess } from "../qemu/end-process.ts";
-import type { ProcessIdentity } from "../qemu/process-identity.ts";
+import { isAlive, type ProcessIdentity } from "../qemu/process-identity.ts";
 import { findByUuid } from "../qemu/process-scan.ts";
 import { listVmDirectories, removeVmDirectory } from "../qemu/vm-directory.ts";
 import { vmPaths } from "../qemu/vm-paths.ts";
@@ -43,8 +43,10 @@ export async function recoverLeftovers(deps: RecoverDeps): Promise<void> {
 async function recoverOne(deps: RecoverDeps, vmId: string, epoch: number): Promise<void> {
   const { host, logger } = deps;
   const bare = vmPaths({ stateDir: host.stateDir, vmId, epoch, diskFormat: deps.config.qemu.disk.format });
+  // By uuid first: a QEMU is ended also when its record turns out to be damaged.
+  await endProcesses(deps, vmId, findByUuid(vmId));
   const record = await readDurable(bare.record, LocalRecord);
-  await endLeftProcesses(deps, vmId, record);
+  await endProcesses(deps, vmId, recordedProcess(record, host));
   if (record === undefined) {
     await removeVmDirectory(bare); // died between making the directory and writing the intent: nothing was launched
     return;
@@ -55,19 +57,19 @@ async function recoverOne(deps: RecoverDeps, vmId: string, epoch: number): Promi
   await finishEnd(deps, launch, plan);
 }
 
-async function endLeftProcesses(
-  { host, logger }: RecoverDeps,
-  vmId: string,
-  record: LocalRecord | undefined,
-): Promise<void> {
-  const left: ProcessIdentity[] = [...findByUuid(vmId)];
-  if (record?.pid != null && record.startTimeTicks !== null && record.bootId === host.bootId) {
-    left.push({ pid: record.pid, startTimeTicks: record.startTimeTicks });
-  }
+async function endProcesses({ logger }: RecoverDeps, vmId: string, left: readonly ProcessIdentity[]): Promise<void> {
   for (const process of left) {
+    if (!isAlive(process)) continue;
     logger.warn({ vmId, pid: process.pid }, "ending a QEMU that an earlier worker left");
     await endProcess(process, { termMs: TERM_MS });
   }
+}
+
+/** The process of the record, if pids of that boot mean anything now. */
+function recordedProcess(record: LocalRecord | undefined, host: HostState): readonly ProcessIdentity[] {
+  if (record === undefined || record.pid === null || record.startTimeTicks === null || record.bootId !== host.bootId)
+    return [];
+  return [{ pid: record.pid, startTimeTicks: record.startTimeTicks }];
 }
 
 async function endedLaunch(

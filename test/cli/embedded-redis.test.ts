@@ -113,7 +113,9 @@ test("a port that somebody took meanwhile is left to him", async () => {
 
 test("when its owner is killed it ends by itself, its data safe", async () => {
   const owner = execa("node", ["--import", "tsx", driver, stateDir], { reject: false });
-  const note = await waitFor(async () => JSON.parse(await readFile(join(stateDir, "note"), "utf8")), { timeoutMs: 20_000 });
+  const note = await waitFor(async () => JSON.parse(await readFile(join(stateDir, "note"), "utf8")), {
+    timeoutMs: 20_000,
+  });
   await ask(note.url, (redis) => redis.set("kept", "yes"));
   owner.kill("SIGKILL");
   await owner;
@@ -124,7 +126,9 @@ test("when its owner is killed it ends by itself, its data safe", async () => {
 
 test("a server that outlived its owner is ended by the next start, which takes over its data", async () => {
   const owner = execa("node", ["--import", "tsx", driver, stateDir], { reject: false });
-  const note = await waitFor(async () => JSON.parse(await readFile(join(stateDir, "note"), "utf8")), { timeoutMs: 20_000 });
+  const note = await waitFor(async () => JSON.parse(await readFile(join(stateDir, "note"), "utf8")), {
+    timeoutMs: 20_000,
+  });
   await ask(note.url, (redis) => redis.set("kept", "yes"));
   owner.kill("SIGSTOP"); // it can do nothing about what follows
   // As it would stand there if the owner had been another process that is dead now.

@@ -56,7 +56,10 @@ export class ApiClient {
   }
 
   /** The guest's own output: what is kept of it, and with `follow` what comes until the VM has ended. */
-  async *console(id: string, options: { readonly follow: boolean; readonly bytes?: number | undefined }): AsyncGenerator<Uint8Array> {
+  async *console(
+    id: string,
+    options: { readonly follow: boolean; readonly bytes?: number | undefined },
+  ): AsyncGenerator<Uint8Array> {
     const query = { ...(options.follow ? { follow: "true" } : {}), bytes: options.bytes };
     const headers = { accept: "text/plain, application/problem+json" };
     const response = await openStream(this.target, { path: `${vmPath(id)}/console`, query, headers });

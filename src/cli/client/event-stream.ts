@@ -22,6 +22,8 @@ export interface StreamOptions {
 }
 
 const PATIENCE_MS = 60_000;
+/** The API sends a sign of life every 15 s; after four that are missing the connection is dead, whatever TCP thinks. */
+const SILENCE_MAX_MS = 60_000;
 const RECONNECT_FIRST_MS = 250;
 const RECONNECT_MAX_MS = 5_000;
 
@@ -30,21 +32,18 @@ const RECONNECT_MAX_MS = 5_000;
  * again where it stopped. Ends by throwing: when the first connection fails, when patience ends, or by the signal.
  */
 export async function* streamEvents(target: ApiTarget, options: StreamOptions): AsyncGenerator<StreamItem> {
-  let lastId = options.after;
-  let opened = false;
+  const place: Place = { lastId: options.after, again: false };
   let lostAtMs: number | undefined;
   for (let attempt = 0; ; attempt += 1) {
     try {
-      for await (const item of readOnce(target, options.filter ?? {}, lastId, opened)) {
-        if (item.kind === "open") opened = true;
-        if (item.kind === "event") lastId = item.streamId ?? lastId;
+      for await (const item of readOnce(target, options.filter ?? {}, place)) {
         attempt = 0;
         lostAtMs = undefined;
         yield item;
       }
     } catch (error) {
       const mayRecover = error instanceof CliError && error.exitCode === EXIT.unreachable;
-      if (!opened || !mayRecover) throw error;
+      if (!place.again || !mayRecover) throw error;
       lostAtMs ??= Date.now();
       if (Date.now() - lostAtMs > (options.patienceMs ?? PATIENCE_MS)) throw error;
     }
@@ -52,25 +51,48 @@ export async function* streamEvents(target: ApiTarget, options: StreamOptions): 
   }
 }
 
+/** Where a stream goes on when its connection is opened again. */
+interface Place {
+  lastId: string | undefined;
+  again: boolean;
+}
+
 async function* readOnce(
   target: ApiTarget,
   filter: NonNullable<StreamOptions["filter"]>,
-  lastId: string | undefined,
-  again: boolean,
+  place: Place,
 ): AsyncGenerator<StreamItem> {
+  const silence = new AbortController();
+  const watched = { ...target, signal: AbortSignal.any([target.signal, silence.signal]) };
+  const timer = setTimeout(() => silence.abort(silentError(target)), SILENCE_MAX_MS);
   const headers: Record<string, string> = { accept: "text/event-stream, application/problem+json" };
-  if (lastId !== undefined) headers["last-event-id"] = lastId;
-  const response = await openStream(target, { path: "v1/events", query: filter, headers });
-  yield { kind: "open", complete: !again || lastId !== undefined };
-  const parser = new SseParser();
-  const decoder = new TextDecoder();
+  if (place.lastId !== undefined) headers["last-event-id"] = place.lastId;
   try {
+    const response = await openStream(watched, { path: "v1/events", query: filter, headers });
+    yield { kind: "open", complete: !place.again || place.lastId !== undefined };
+    place.again = true;
+    const parser = new SseParser();
+    const decoder = new TextDecoder();
     for await (const chunk of response.body) {
-      for (const message of parser.push(decoder.decode(chunk, { stream: true }))) yield toItem(target, message);
+      timer.refresh();
+      for (const message of parser.push(decoder.decode(chunk, { stream: true }))) {
+        yield toItem(target, message);
+        place.lastId = message.id ?? place.lastId;
+      }
+      place.lastId = parser.lastId ?? place.lastId;
     }
   } catch (error) {
-    throw connectionError(target, error, target.requestTimeoutMs ?? REQUEST_TIMEOUT_MS);
+    throw connectionError(watched, error, target.requestTimeoutMs ?? REQUEST_TIMEOUT_MS);
+  } finally {
+    clearTimeout(timer);
   }
+}
+
+function silentError(target: ApiTarget): CliError {
+  return new CliError(`${target.baseUrl.origin} has said nothing for ${SILENCE_MAX_MS / 1000} s`, {
+    code: "no_answer",
+    exitCode: EXIT.unreachable,
+  });
 }
 
 function toItem(target: ApiTarget, message: SseMessage): StreamItem {
@@ -86,7 +108,8 @@ function toItem(target: ApiTarget, message: SseMessage): StreamItem {
     return { kind: "gap", notice: notice.data };
   }
   const event = CloudEvent.safeParse(json);
-  if (!event.success) throw foreignReply(target.baseUrl, `an event of type '${message.event}' that this drover does not know`);
+  if (!event.success)
+    throw foreignReply(target.baseUrl, `an event of type '${message.event}' that this drover does not know`);
   return { kind: "event", event: event.data, streamId: message.id };
 }
 

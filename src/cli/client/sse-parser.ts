@@ -1,4 +1,5 @@
 export interface SseMessage {
+  /** The last id that the stream named, in this message or before it. */
   readonly id: string | undefined;
   readonly event: string;
   readonly data: string;
@@ -14,6 +15,11 @@ export class SseParser {
   #event = "";
   #data: string[] = [];
   #dataChars = 0;
+
+  /** Where the stream stands: ids come with empty messages, too, so that a quiet reader keeps its place. */
+  get lastId(): string | undefined {
+    return this.#id;
+  }
 
   push(chunk: string): readonly SseMessage[] {
     const messages: SseMessage[] = [];

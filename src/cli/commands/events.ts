@@ -3,9 +3,9 @@ import { InvalidArgumentError } from "commander";
 import { StreamId } from "../../contract/stream-query.ts";
 import { VM_EVENT_TYPES } from "../../contract/vm-event.ts";
 import { choices } from "../choice.ts";
+import { UsageError } from "../cli-error.ts";
 import { type StreamItem, streamEvents } from "../client/event-stream.ts";
 import { resolveVmIds } from "../client/vm-id.ts";
-import { UsageError } from "../cli-error.ts";
 import { newCommand } from "../new-command.ts";
 import { eventText, eventWord } from "../render/event-text.ts";
 import type { Paint } from "../render/paint.ts";
@@ -31,17 +31,26 @@ export function eventsCommand(context: CliContext): Command {
       "Shows events as they happen, until Ctrl-C. --after 0 begins with the oldest that is kept. With --json each line " +
       "is a CloudEvent with the id of its place in the stream beside it, to resume --after it. docs/events.md lists " +
       "all types.",
-    examples: ["drover events --follow", "drover events -f --vm 3f2a91c4 --after 0", "drover events -f --json --type vm.failed | jq .event.data"],
+    examples: [
+      "drover events --follow",
+      "drover events -f --vm 3f2a91c4 --after 0",
+      "drover events -f --json --type vm.failed | jq .event.data",
+    ],
   })
     .option("-f, --follow", "go on with what is new (the only way there is; needed)")
     .option("--after <id>", "begin after this place of the stream; 0: from the oldest", (text) => {
-      if (!StreamId.safeParse(text).success) throw new InvalidArgumentError("Give the id of an event in the stream, like 1732372845123-0, or 0.");
+      if (!StreamId.safeParse(text).success)
+        throw new InvalidArgumentError("Give the id of an event in the stream, like 1732372845123-0, or 0.");
       return text;
     })
-    .option("--vm <id>", "only of this VM (repeat it)", (text: string, before: readonly string[] | undefined) => [...(before ?? []), text])
+    .option("--vm <id>", "only of this VM (repeat it)", (text: string, before: readonly string[] | undefined) => [
+      ...(before ?? []),
+      text,
+    ])
     .option("--type <types>", "only of these types", choices(VM_EVENT_TYPES))
     .action(async (options: EventsOptions, command: Command) => {
-      if (options.follow !== true) throw new UsageError("events come as they happen: say --follow", { hint: "drover events --follow" });
+      if (options.follow !== true)
+        throw new UsageError("events come as they happen: say --follow", { hint: "drover events --follow" });
       const { api, json } = openSession(command, context);
       const vm = options.vm === undefined ? undefined : await resolveVmIds(api, options.vm);
       const items = streamEvents(api.target, {
@@ -57,7 +66,9 @@ function show(item: StreamItem, json: boolean, { terminal }: CliContext): Promis
   if (item.kind === "gap") {
     if (json) return terminal.out(jsonLine({ gap: item.notice }));
     const why = item.notice.reason === "trimmed" ? "are not kept any more" : "are lost: Redis lost its data";
-    return terminal.err(`${terminal.errPaint.yellow("gap:")} events after ${item.notice.after} ${why}; going on after ${item.notice.resumedAfter}\n`);
+    return terminal.err(
+      `${terminal.errPaint.yellow("gap:")} events after ${item.notice.after} ${why}; going on after ${item.notice.resumedAfter}\n`,
+    );
   }
   if (json) return terminal.out(jsonLine({ id: item.streamId ?? null, event: item.event }));
   return terminal.out(`${eventLine(item, terminal.columns, terminal.paint)}\n`);

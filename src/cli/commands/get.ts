@@ -10,7 +10,7 @@ import type { CliContext } from "../terminal.ts";
 /** `drover get ID`. */
 export function getCommand(context: CliContext): Command {
   return newCommand("get", {
-    summary: "show one VM: state, address, cause, result, last lines",
+    summary: "show all that is known of one VM",
     examples: ["drover get 3f2a91c4", "drover get 3f2a91c4 --json", "drover get 3f2a91c4 --command"],
   })
     .argument("<id>", "the VM's id, or its first characters")
@@ -20,7 +20,8 @@ export function getCommand(context: CliContext): Command {
       const { terminal } = context;
       const vm = await api.get(await resolveVmId(api, text));
       if (options.command === true) {
-        if (vm.command === null) throw new CliError("this VM was not launched yet, so there is no command", { code: "no_command" });
+        if (vm.command === null)
+          throw new CliError("this VM was not launched yet, so there is no command", { code: "no_command" });
         return terminal.out(`${json ? JSON.stringify({ command: vm.command }) : printable(vm.command)}\n`);
       }
       if (json) return terminal.out(jsonDocument(vm));

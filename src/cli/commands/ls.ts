@@ -35,10 +35,11 @@ export function lsCommand(context: CliContext): Command {
     .option("--pool <pool>", "only of this pool")
     .option("--host <host>", "only on this host")
     .option("--cause <cause>", "only failed with this cause", choice(CAUSE_CODES))
-    .option("--label <label>", "only with this label: name or name=value (repeat it)", (text: string, before: readonly string[] | undefined) => [
-      ...(before ?? []),
-      text,
-    ])
+    .option(
+      "--label <label>",
+      "only with this label: name or name=value (repeat it)",
+      (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
+    )
     .option("-n, --limit <n>", "at most so many", wholeNumber(1, LIMIT_MAX), LIST_PAGE_DEFAULT)
     .option("-a, --all", "all that there are")
     .option("-q, --quiet", "only the ids, in full")
@@ -52,7 +53,8 @@ export function lsCommand(context: CliContext): Command {
       if (list.items.length === 0) return terminal.err(`${nothing(filter)}\n`);
       const screen = { columns: terminal.columns, paint: terminal.paint, nowMs: context.now() };
       await terminal.out(`${renderVmTable(list.items, screen).join("\n")}\n`);
-      if (list.next !== null) terminal.err(`These are the newest ${list.items.length}; there are more: --limit N or --all.\n`);
+      if (list.next !== null)
+        terminal.err(`These are the newest ${list.items.length}; there are more: --limit N or --all.\n`);
     });
 }
 

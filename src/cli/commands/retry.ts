@@ -8,7 +8,8 @@ import type { CliContext } from "../terminal.ts";
 /** `drover retry ID`. */
 export function retryCommand(context: CliContext): Command {
   return newCommand("retry", {
-    summary: "put a failed VM back into the queue, with all its attempts",
+    summary: "put a failed VM back into the queue",
+    about: "Puts a failed VM back into the queue, with all its attempts. Its secrets are kept for a while for this.",
     examples: ["drover retry 3f2a91c4"],
   })
     .argument("<id>", "the VM's id, or its first characters")

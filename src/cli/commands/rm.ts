@@ -23,7 +23,7 @@ interface RmOptions {
 /** `drover rm ID...`. */
 export function rmCommand(context: CliContext): Command {
   return newCommand("rm", {
-    summary: "remove VMs: stop what runs, take what waits out of the queue",
+    summary: "remove VMs, running or waiting",
     about:
       "Removes VMs. One that runs is stopped (ACPI power button first, then harder), one that waits leaves the queue. " +
       "A removed VM never runs again; its record stays and `drover get` still shows it. Removing twice is no error.",

@@ -1,3 +1,5 @@
+// biome-ignore-all lint/suspicious/noControlCharactersInRegex: control characters are what this file looks for
+
 /**
  * What a guest writes is a stranger's text: on a screen its control sequences could move the cursor over other lines,
  * set the window's title or fill the clipboard. Colours are let through, all else that steers a terminal is dropped.
@@ -19,7 +21,6 @@ export class ConsoleFilter {
 /** The same for a text that is there as a whole, as lines without colours. */
 export function consoleLines(text: string): readonly string[] {
   const lines = clean(text)
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are escape sequences
     .replace(/\u001b\[[0-9;]*m/g, "")
     .replace(/\t/g, "    ")
     .split("\n")
@@ -30,14 +31,11 @@ export function consoleLines(text: string): readonly string[] {
 
 const SEQUENCE_MAX_CHARS = 256;
 /** CSI, then OSC/DCS/PM/APC/SOS up to their end, then two-character sequences. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is looked for
 const SEQUENCE = /\u001b\[[0-?]*[ -/]*[@-~]|\u001b[\]PX^_][^\u0007\u001b]*(?:\u0007|\u001b\\)?|\u001b[ -/]*[0-Z\\^-~]/g;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is looked for
-const COMPLETE = /^(?:\u001b\[[0-?]*[ -/]*[@-~]|\u001b[\]PX^_][^\u0007\u001b]*(?:\u0007|\u001b\\)|\u001b[ -/]*[0-OQ-WYZ\\`-~])/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: colours are escape sequences
+const COMPLETE =
+  /^(?:\u001b\[[0-?]*[ -/]*[@-~]|\u001b[\]PX^_][^\u0007\u001b]*(?:\u0007|\u001b\\)|\u001b[ -/]*[0-OQ-WYZ\\`-~])/;
 const COLOUR = /^\u001b\[[0-9;]*m$/;
 /** All control characters but tab, line feed, carriage return and the escape of a colour. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
 const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001a\u001c-\u001f\u007f-\u009f]|\u001b(?!\[[0-9;]*m)/g;
 
 function clean(text: string): string {

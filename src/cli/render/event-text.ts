@@ -4,22 +4,37 @@ import { formatSpan } from "./age.ts";
 /** One sentence for each type of event. */
 const TEXTS: { readonly [T in VmEventType]: (data: VmEventData<T>) => string } = {
   "vm.queued": ({ pool, reason, cause, delayMs }) => {
-    const why = { accepted: `in pool ${pool}`, requeued: "again", released: "again", retried_by_hand: "again, by hand" }[reason];
-    return joined([why, cause && `${cause.code}: ${cause.message}`, delayMs && `not before ${formatSpan(delayMs)} from now`]);
+    const why = {
+      accepted: `in pool ${pool}`,
+      requeued: "again",
+      released: "again",
+      retried_by_hand: "again, by hand",
+    }[reason];
+    return joined([
+      why,
+      cause && `${cause.code}: ${cause.message}`,
+      delayMs && `not before ${formatSpan(delayMs)} from now`,
+    ]);
   },
   "vm.preparing": ({ host, port, epoch }) => joined([`host ${host}`, `port ${port}`, launchNumber(epoch)]),
   "vm.port_changed": ({ port, setAside }) => `port ${port} (${setAside} is taken by another process)`,
   "vm.starting": ({ pid }) => `QEMU is process ${pid}`,
   "vm.running": ({ address, port, bootMs }) => `at ${address}:${port} after ${formatSpan(bootMs)}`,
   "vm.ready": ({ readyMs }) => `after ${formatSpan(readyMs)}`,
-  "vm.removal_requested": ({ reason, by }) => ({ requested: `by ${by}`, ttl: "its time limit passed", queue_timeout: "it waited too long" })[reason],
+  "vm.removal_requested": ({ reason, by }) =>
+    ({ requested: `by ${by}`, ttl: "its time limit passed", queue_timeout: "it waited too long" })[reason],
   "vm.stopping": ({ reason }) => reason,
   "vm.retrying": ({ cause, attempt, attempts, delayMs }) =>
-    joined([`attempt ${attempt} of ${attempts} failed with ${cause.code}: ${cause.message}`, `next in ${formatSpan(delayMs)}`]),
+    joined([
+      `attempt ${attempt} of ${attempts} failed with ${cause.code}: ${cause.message}`,
+      `next in ${formatSpan(delayMs)}`,
+    ]),
   "vm.completed": ({ reason, exitCode }) => joined([reason, exitCode !== null && `exit code ${exitCode}`]),
   "vm.removed": ({ reason }) => reason,
-  "vm.expired": ({ reason }) => ({ ttl: "its time limit passed", queue_timeout: "it waited too long in the queue" })[reason],
-  "vm.failed": ({ cause, exitCode }) => joined([`${cause.code}: ${cause.message}`, exitCode !== null && `exit code ${exitCode}`]),
+  "vm.expired": ({ reason }) =>
+    ({ ttl: "its time limit passed", queue_timeout: "it waited too long in the queue" })[reason],
+  "vm.failed": ({ cause, exitCode }) =>
+    joined([`${cause.code}: ${cause.message}`, exitCode !== null && `exit code ${exitCode}`]),
 };
 
 /** What an event says, for people. Data of a newer version is shown as it came. */

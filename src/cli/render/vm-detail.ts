@@ -1,5 +1,5 @@
-import type { VmDetail, VmView } from "../../contract/vm-view.ts";
 import { isFinal } from "../../contract/vm-state.ts";
+import type { VmDetail, VmView } from "../../contract/vm-view.ts";
 import { formatAge, formatSpan } from "./age.ts";
 import { consoleLines } from "./console-text.ts";
 import { type Paint, paintState } from "./paint.ts";
@@ -39,19 +39,46 @@ function facts(vm: VmView, screen: DetailScreen): readonly string[] {
   const started = vm.runningAt === null ? undefined : Date.parse(vm.runningAt);
   return [
     ...fact("Name", spec.name, screen),
-    ...fact("Labels", spec.labels && Object.entries(spec.labels).map(([name, value]) => `${name}=${value}`).join(", "), screen),
+    ...fact(
+      "Labels",
+      spec.labels &&
+        Object.entries(spec.labels)
+          .map(([name, value]) => `${name}=${value}`)
+          .join(", "),
+      screen,
+    ),
     ...fact("Since", `${ago(vm.stateSince)} (${vm.stateSince}), created ${ago(vm.createdAt)}`, screen),
     ...fact("Address", vm.address === null ? undefined : hostAndPort(vm.address), screen),
-    ...fact("Host", vm.host === null ? undefined : [vm.host, vm.accel, vm.tee && `tee: ${vm.tee}`].filter(Boolean).join(", "), screen),
+    ...fact(
+      "Host",
+      vm.host === null ? undefined : [vm.host, vm.accel, vm.tee && `tee: ${vm.tee}`].filter(Boolean).join(", "),
+      screen,
+    ),
     ...fact("Queue", `pool ${vm.pool}, ${vm.priority} priority, owner ${vm.owner}`, screen),
-    ...fact("Attempts", `${vm.attempts.made} of ${vm.attempts.max} failed, ${vm.epoch === 1 ? "1 launch" : `${vm.epoch} launches`}`, screen),
+    ...fact(
+      "Attempts",
+      `${vm.attempts.made} of ${vm.attempts.max} failed, ${vm.epoch === 1 ? "1 launch" : `${vm.epoch} launches`}`,
+      screen,
+    ),
     ...fact("Limits", limits(spec), screen),
-    ...fact("Ends", vm.expiresAt === null || isFinal(vm.state) ? undefined : `in ${inFuture(vm.expiresAt)} at the latest`, screen),
+    ...fact(
+      "Ends",
+      vm.expiresAt === null || isFinal(vm.state) ? undefined : `in ${inFuture(vm.expiresAt)} at the latest`,
+      screen,
+    ),
     ...fact("Next try", vm.retryAt === null ? undefined : `in ${inFuture(vm.retryAt)}`, screen),
     ...fact("Probe", probeText(spec.probe), screen),
-    ...fact("Ran for", started === undefined || vm.endedAt === null ? undefined : formatSpan(Date.parse(vm.endedAt) - started), screen),
+    ...fact(
+      "Ran for",
+      started === undefined || vm.endedAt === null ? undefined : formatSpan(Date.parse(vm.endedAt) - started),
+      screen,
+    ),
     ...fact("Ended", vm.endReason ?? undefined, screen),
-    ...fact("Removal", vm.removal === null ? undefined : `${vm.removal.reason} by ${vm.removal.by}, ${ago(vm.removal.at)}`, screen),
+    ...fact(
+      "Removal",
+      vm.removal === null ? undefined : `${vm.removal.reason} by ${vm.removal.by}, ${ago(vm.removal.at)}`,
+      screen,
+    ),
     ...fact("Secrets", vm.hasSecrets ? "sealed" : undefined, screen),
   ];
 }
@@ -91,7 +118,11 @@ function result(vm: VmView, screen: DetailScreen): readonly string[] {
   const heading = `Result${exitCode === null ? "" : ` (exit code ${exitCode})`}`;
   if (text === null) {
     const bytes = data === null ? 0 : Buffer.from(data, "base64").length;
-    return ["", screen.paint.bold(heading), bytes === 0 ? "  none" : `  ${bytes} bytes that are no text; --json has them as base64`];
+    return [
+      "",
+      screen.paint.bold(heading),
+      bytes === 0 ? "  none" : `  ${bytes} bytes that are no text; --json has them as base64`,
+    ];
   }
   return ["", screen.paint.bold(heading), ...indented(consoleLines(text), RESULT_LINES, "first", screen)];
 }
@@ -123,7 +154,12 @@ function tail(title: string, text: string, screen: DetailScreen): readonly strin
   return ["", screen.paint.bold(`${title}${what}`), ...indented(lines, TAIL_LINES, "last", screen)];
 }
 
-function indented(lines: readonly string[], max: number, end: "first" | "last", { columns }: DetailScreen): readonly string[] {
+function indented(
+  lines: readonly string[],
+  max: number,
+  end: "first" | "last",
+  { columns }: DetailScreen,
+): readonly string[] {
   const kept = end === "first" ? lines.slice(0, max) : lines.slice(-max);
   const shown = kept.flatMap((line) => wrap(printable(line), columns - 2)).map((line) => `  ${line}`);
   return end === "first" && lines.length > max ? [...shown, `  ... ${lines.length - max} more lines`] : shown;

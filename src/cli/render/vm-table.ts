@@ -17,7 +17,10 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** The list of VMs as a table. Ids are cut to what tells them apart, unless the screen has room for all of them. */
-export function renderVmTable(vms: readonly VmView[], screen: { columns: number; paint: Paint; nowMs: number }): readonly string[] {
+export function renderVmTable(
+  vms: readonly VmView[],
+  screen: { columns: number; paint: Paint; nowMs: number },
+): readonly string[] {
   const ids = vms.map(({ id }) => id);
   const render = (idChars: number) =>
     renderTable(

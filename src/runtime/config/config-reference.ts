@@ -20,7 +20,7 @@ export function configReference(): readonly ReferenceRow[] {
     name: variable.name,
     aliases: variable.aliases,
     default: defaultOf(variable),
-    allowed: variable.type.allowed,
+    allowed: variable.type.brief ?? variable.type.allowed,
     doc: variable.doc,
     secret: variable.secret,
   }));

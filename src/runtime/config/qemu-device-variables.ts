@@ -180,7 +180,7 @@ export const QEMU_DEVICE_VARIABLES = {
   }),
   diskFormat: variable({
     name: "MANAGER_QEMU_DISK_FORMAT",
-    type: word,
+    type: matching(/^[a-z0-9]{1,16}$/, "a disk format of QEMU, for example qcow2 or raw"),
     default: "qcow2",
     group: "boot",
     doc: "Format of a VM's own disk.",

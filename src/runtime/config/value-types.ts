@@ -6,6 +6,7 @@ import { ValueRefused, type ValueType } from "./variable.ts";
 /** What Node's timers hold (2^31 - 1 ms, 24.8 days); a longer one fires at once. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 const PORT_MAX = 65_535;
+const LINE_MAX_CHARS = 4096;
 const SIZE_UNIT_BYTES: Readonly<Record<string, number>> = {
   B: 1,
   K: 2 ** 10,
@@ -20,8 +21,9 @@ const SIZE_UNIT_BYTES: Readonly<Record<string, number>> = {
 const CONTROL_CHARACTER = /[\u0000-\u0008\u000a-\u001f\u007f]/;
 
 /** A line of text as it stands, blanks included (as Cocos keeps them). */
-export const line = (maxChars = 4096): ValueType<string> => ({
+export const line = (maxChars = LINE_MAX_CHARS): ValueType<string> => ({
   allowed: `one line of at most ${maxChars} characters, without control characters`,
+  brief: maxChars < LINE_MAX_CHARS ? `text, at most ${maxChars} characters` : "text",
   parse(text) {
     if (text.length > maxChars) throw new ValueRefused(`has ${text.length} characters`);
     if (CONTROL_CHARACTER.test(text)) throw new ValueRefused("holds a control character or a line break");
@@ -32,23 +34,27 @@ export const line = (maxChars = 4096): ValueType<string> => ({
 /** A file's path, or the PEM text itself: the server library of Cocos takes both. */
 export const pathOrPem: ValueType<string> = {
   allowed: "the path of a PEM file, or the PEM text itself",
+  brief: "path or PEM",
   parse: (text) => text,
 };
 
 export const bool: ValueType<boolean> = {
   allowed: "1, t, T, TRUE, true, True, 0, f, F, FALSE, false or False (Go's spelling)",
+  brief: "boolean",
   parse: (text) => explainingGo(() => parseGoBool(text)),
 };
 
 /** A boolean that may be left open. */
 export const optionalBool: ValueType<boolean | undefined> = {
   allowed: `empty, or ${bool.allowed}`,
+  brief: "boolean",
   parse: (text) => (text === "" ? undefined : bool.parse(text)),
 };
 
 /** A whole number in base 10, of 32 bits as Cocos reads it. */
 export const int = (min = INT32_MIN, max = INT32_MAX): ValueType<number> => ({
-  allowed: `a whole number from ${min} to ${max}`,
+  allowed: min === INT32_MIN ? "a whole number of 32 bits" : `a whole number from ${min} to ${max}`,
+  brief: max === INT32_MAX ? `whole number${min === INT32_MIN ? "" : ` from ${min}`}` : `${min} to ${max}`,
   parse(text) {
     const value = explainingGo(() => parseGoInt(text));
     if (value < min || value > max) throw new ValueRefused("is out of range");
@@ -73,6 +79,7 @@ export const ratio: ValueType<number> = {
 /** A Go duration in whole milliseconds; what is shorter counts as one. */
 const goDuration = (minMs: number, maxMs: number, allowed: string): ValueType<number> => ({
   allowed,
+  brief: minMs > 0 ? "duration above 0" : "duration",
   parse(text) {
     const ms = explainingGo(() => parseGoDurationMs(text));
     if (ms < minMs || ms > maxMs) throw new ValueRefused("is out of range");
@@ -96,6 +103,7 @@ export const keepTime = goDuration(0, DURATION_MAX_MS, 'a Go duration up to 8760
 /** A timeout of the server library, in milliseconds: there a negative one means none, as 0 does. */
 export const serverTimeout: ValueType<number> = {
   allowed: timeoutOrNone.allowed,
+  brief: "duration",
   parse(text) {
     const ms = explainingGo(() => parseGoDurationMs(text));
     if (ms > TIMER_MAX_MS) throw new ValueRefused("is out of range");
@@ -124,6 +132,7 @@ export const matching = (pattern: RegExp, allowed: string): ValueType<string> =>
 /** Memory as QEMU's -m takes it: "2048M", "25G", "1.5G". */
 export const memorySize: ValueType<string> = {
   allowed: 'a size as QEMU writes it, for example "2048M" or "25G"',
+  brief: "size",
   parse(text) {
     if (memorySizeBytes(text, "B") === undefined) throw new ValueRefused();
     return text;

@@ -2,6 +2,8 @@
 export interface ValueType<T> {
   /** What may be written, for people; goes into errors and docs: "a whole number from 1 to 255". */
   readonly allowed: string;
+  /** The same in a word or two, for the table in the docs; `allowed` where it is left out. */
+  readonly brief?: string;
   /** The value of a text. Throws {@link ValueRefused}; its message says more than `allowed` where there is more to say. */
   parse(text: string): T;
 }

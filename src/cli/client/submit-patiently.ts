@@ -1,0 +1,29 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { VmRequest } from "../../contract/vm-request.ts";
+import type { VmAccepted } from "../../contract/vm-view.ts";
+import { CliError } from "../cli-error.ts";
+import type { ApiClient } from "./api-client.ts";
+import { RetryAfter } from "./problem-error.ts";
+
+const TRIES_MAX = 5;
+const PAUSE_FIRST_MS = 500;
+const PAUSE_MAX_MS = 10_000;
+
+/** What another try may mend: a full or briefly headless API, an answer lost on the way. */
+const PASSING = new Set(["too_many_requests", "redis_unavailable", "shutting_down", "connection_failed", "no_answer"]);
+
+/** Submits one request, several times if need be: the idempotency key makes that safe. */
+export async function submitPatiently(api: ApiClient, request: VmRequest, idempotencyKey: string): Promise<VmAccepted> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await api.submit(request, idempotencyKey);
+    } catch (error) {
+      if (!(error instanceof CliError) || !PASSING.has(error.code) || attempt === TRIES_MAX) throw error;
+      const asked = error.cause instanceof RetryAfter ? error.cause.seconds : undefined;
+      const pauseMs = asked === undefined ? PAUSE_FIRST_MS * 2 ** (attempt - 1) : asked * 1000;
+      await delay(Math.min(pauseMs, PAUSE_MAX_MS), undefined, { signal: api.target.signal }).catch(() => {
+        throw api.target.signal.reason;
+      });
+    }
+  }
+}

@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+import { DROVER_VERSION } from "../runtime/version.ts";
+import { Interrupted } from "./interrupted.ts";
+import { processTerminal } from "./process-terminal.ts";
+import { runProgram } from "./run-program.ts";
+
+/** What a signal or an error has interrupted may still hold the process for this long. */
+const LEFTOVERS_MS = 2_000;
+
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    const reason = new Interrupted(signal);
+    if (stop.signal.aborted) process.exit(reason.exitCode); // asked twice: at once
+    stop.abort(reason);
+  });
+}
+
+const exitCode = await runProgram(
+  {
+    terminal: processTerminal(process),
+    env: process.env,
+    signal: stop.signal,
+    now: Date.now,
+    setExitCode: (code) => {
+      process.exitCode = code;
+    },
+  },
+  process.argv.slice(2),
+  { version: DROVER_VERSION, node: process.versions.node },
+);
+if (exitCode !== undefined) process.exitCode = exitCode;
+setTimeout(() => process.exit(), LEFTOVERS_MS).unref();

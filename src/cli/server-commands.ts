@@ -1,0 +1,98 @@
+import type { Command } from "commander";
+import { newCommand } from "./new-command.ts";
+import type { GlobalOptions } from "./session.ts";
+import type { CliContext } from "./terminal.ts";
+
+/**
+ * The commands that run something on this machine. Each loads its part when it is called: whoever lists VMs does not
+ * wait for a server's modules.
+ */
+export function serverCommands(context: CliContext): readonly Command[] {
+  return [
+    upCommand(context),
+    apiCommand(context),
+    workerCommand(context),
+    configCommand(context),
+    explainCommand(context),
+  ];
+}
+
+const BY_ENVIRONMENT =
+  "It is configured by environment variables: `drover config` shows them, docs/configuration.md explains them.";
+
+function upCommand(context: CliContext): Command {
+  return server("up", {
+    summary: "run everything here: Redis, API, worker, dashboard",
+    about:
+      "Runs everything on this machine until Ctrl-C: a private redis-server (unless DROVER_REDIS_URL or REDIS_URL is set), " +
+      `the API, one worker and the dashboard, all on loopback. ${BY_ENVIRONMENT}`,
+    examples: [
+      "drover up",
+      "DROVER_STATE_DIR=/tmp/try MANAGER_HTTP_PORT=8080 drover up",
+      "MANAGER_QEMU_ENABLE_KVM=false drover up   # without KVM",
+    ],
+  }).action(async () => (await import("./up.ts")).runUp(context));
+}
+
+function apiCommand(context: CliContext): Command {
+  return server("api", {
+    summary: "run the API and the dashboard",
+    about: `Runs the HTTP API and the dashboard until SIGTERM. ${BY_ENVIRONMENT}`,
+    examples: ["DROVER_REDIS_URL=redis://queue.internal:6379 drover api"],
+  }).action(async () => (await import("./serve-api.ts")).runApi(context));
+}
+
+function workerCommand(context: CliContext): Command {
+  return server("worker", {
+    summary: "run the worker of this host",
+    about: `Runs the worker of this host until SIGTERM: it fetches VMs from the queue, launches and watches them. ${BY_ENVIRONMENT}`,
+    examples: ["DROVER_REDIS_URL=redis://queue.internal:6379 MANAGER_MAX_VMS=4 drover worker"],
+  }).action(async () => (await import("./serve-worker.ts")).runWorker(context));
+}
+
+function configCommand(context: CliContext): Command {
+  return server("config", {
+    summary: "show the configuration in force, and check it",
+    about:
+      "Shows every variable with its value and where that comes from, secrets masked. Lists all problems at once and then " +
+      "ends with exit code 2.",
+    examples: ["drover config", "drover config --changed", "env $(grep -v '^#' cocos-manager.env) drover config"],
+  })
+    .option("--changed", "only what is not the default")
+    .action(async (options: { readonly changed?: boolean }, command: Command) => {
+      const { json } = command.optsWithGlobals<GlobalOptions>();
+      return (await import("./show-config.ts")).showConfig(context, {
+        json: json === true,
+        changed: options.changed === true,
+      });
+    });
+}
+
+function explainCommand(context: CliContext): Command {
+  return server("explain", {
+    summary: "print the QEMU command that a VM would get here",
+    about:
+      "Prints the full QEMU command that a VM would get with this configuration: Cocos's arguments first, then drover's own. " +
+      "With --cocos and a case file: exactly the arguments that Cocos's own code makes of it.",
+    examples: ["drover explain", "drover explain --json", "drover explain --cocos --case case.json --json"],
+  })
+    .option("--cocos", "what Cocos does, without drover's layer; needs --case")
+    .option("--case <file>", "a case of the shape of test/fixtures/goldens/qemu-args.json")
+    .action(async (options: { readonly cocos?: boolean; readonly case?: string }, command: Command) => {
+      const { json } = command.optsWithGlobals<GlobalOptions>();
+      return (await import("./explain.ts")).explain(context, {
+        json: json === true,
+        cocos: options.cocos === true,
+        caseFile: options.case,
+      });
+    });
+}
+
+/** `--url` means nothing to a command that asks no API, and `--json` to one that runs until it is stopped. */
+function server(name: string, options: Parameters<typeof newCommand>[1]): Command {
+  const answers = name === "config" || name === "explain";
+  return newCommand(name, options).configureHelp({
+    showGlobalOptions: answers,
+    visibleGlobalOptions: (command) => (command.parent?.options ?? []).filter((option) => option.long === "--json"),
+  });
+}

@@ -1,0 +1,70 @@
+import type { FieldProblem } from "../contract/errors.ts";
+import { loadConfig } from "../runtime/config/load-config.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import { createLogger, type Logger } from "../runtime/logger.ts";
+import { CliError, toCliError } from "./cli-error.ts";
+import { EXIT } from "./exit-codes.ts";
+import { LogText } from "./render/log-text.ts";
+import { printable, wrap } from "./render/text-width.ts";
+import type { CliContext, Terminal } from "./terminal.ts";
+
+/** The configuration out of the environment; its warnings are told once. Problems end the command with exit code 2. */
+export function configFrom(context: CliContext): Config {
+  const { config, warnings } = loadConfig(context.env);
+  for (const warning of warnings) context.terminal.err(warningText(warning, context.terminal));
+  return config;
+}
+
+/** One warning about the configuration, broken at the screen's width. */
+export function warningText({ field, message }: FieldProblem, { errPaint, columns }: Terminal): string {
+  const [first = "", ...more] = wrap(printable(`${field}: ${message}`), columns - 9);
+  return `${[`${errPaint.yellow("warning:")} ${first}`, ...more.map((line) => `         ${line}`)].join("\n")}\n`;
+}
+
+/** A logger of JSON lines; on a screen, lines for people. */
+export function serverLogger(config: Config, name: string, { terminal }: CliContext): Logger {
+  const level = config.manager.logLevel;
+  if (!terminal.errIsScreen) return createLogger({ level, name });
+  const text = new LogText(terminal.errPaint);
+  return createLogger({ level, name, destination: { write: (line) => terminal.err(text.format(line)) } });
+}
+
+/** Resolves when a signal asks the command to stop. */
+export function untilStopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** What `start` gives, unless the command is stopped first. What a start that is cut off leaves is ended by the next one. */
+export async function startUnlessStopped<T>(start: Promise<T>, signal: AbortSignal): Promise<T> {
+  start.catch(() => undefined); // a signal may win the race; then nobody hears of it
+  const stopped = untilStopped(signal).then(() => {
+    throw signal.reason;
+  });
+  return Promise.race([start, stopped]);
+}
+
+/** An error of a start in the user's words: which setting mends it. */
+export function startError(error: unknown, config: Config): unknown {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const at = `${config.http.host}:${config.http.port}`;
+  if (code === "EADDRINUSE") {
+    return new CliError(`another program listens on ${at}`, {
+      code: "port_in_use",
+      exitCode: EXIT.usage,
+      hint: "Stop it (`ss -ltnp` shows it), or take another port with MANAGER_HTTP_PORT.",
+      cause: error,
+    });
+  }
+  if (code === "EADDRNOTAVAIL" || code === "EACCES") {
+    return new CliError(`cannot listen on ${at} (${code})`, {
+      code: "cannot_listen",
+      exitCode: EXIT.usage,
+      hint: "Check MANAGER_HTTP_HOST and MANAGER_HTTP_PORT.",
+      cause: error,
+    });
+  }
+  return toCliError(error);
+}

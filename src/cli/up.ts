@@ -1,0 +1,109 @@
+import { constants } from "node:fs";
+import { access, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { pid } from "node:process";
+import { startApi } from "../producer/start-api.ts";
+import { loadConfig } from "../runtime/config/load-config.ts";
+import { reservedPorts } from "../runtime/config/reserved-ports.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import { EmbeddedRedis } from "../runtime/embedded-redis.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { Scope } from "../runtime/scope.ts";
+import { ensureSecretKeyFile } from "../runtime/secret-keys.ts";
+import { startWorker } from "../worker/start-worker.ts";
+import { CliError } from "./cli-error.ts";
+import { EXIT } from "./exit-codes.ts";
+import { configFrom, serverLogger, startError, startUnlessStopped, untilStopped } from "./server-setup.ts";
+import type { CliContext } from "./terminal.ts";
+import { upSummary } from "./up-summary.ts";
+
+const LOOPBACK = "127.0.0.1";
+
+/** `drover up`: everything on this machine, until a signal. */
+export async function runUp(context: CliContext): Promise<void> {
+  const asked = configFrom(context);
+  await ensureStateDir(asked.stateDir);
+  await using scope = new Scope();
+  const redis = isSet(context, "DROVER_REDIS_URL", "REDIS_URL")
+    ? undefined
+    : scope.own(await startRedis(asked, context), (server) => server.close());
+  const config = await completed(asked, redis, context);
+  const logger = serverLogger(config, "up", context);
+  try {
+    const api = await startUnlessStopped(startApi({ config, logger: logger.child({ name: "api" }) }), context.signal);
+    scope.own(api, (started) => started.close());
+    const worker = await startUnlessStopped(
+      startWorker({ config, reservedPorts: reservedPorts(config), logger: logger.child({ name: "worker" }) }),
+      context.signal,
+    );
+    scope.own(worker, (started) => started.stop());
+    const hasKvm = await mayUseKvm();
+    await context.terminal.out(
+      upSummary({ config, redis, hasKvm, url: api.url, hostId: worker.hostId }, context.terminal),
+    );
+  } catch (error) {
+    throw startError(error, config);
+  }
+  await Promise.race([untilStopped(context.signal), redis?.lost ?? untilStopped(context.signal)]);
+  context.terminal.err("Stopping: VMs that run are given back to the queue. Ctrl-C again ends at once.\n");
+  await scope.close();
+  context.terminal.err("Stopped. `drover up` goes on where this ended.\n");
+}
+
+/** What `up` settles by itself, for whoever has not set it: Redis, the key for secrets, VMs' ports on loopback only. */
+async function completed(asked: Config, redis: EmbeddedRedis | undefined, context: CliContext): Promise<Config> {
+  const keyFile = asked.secrets.keyFile === "" ? join(asked.stateDir, "secrets.key") : asked.secrets.keyFile;
+  if (asked.secrets.keys === "") await ensureSecretKeyFile(keyFile);
+  const { config } = loadConfig({
+    ...context.env,
+    ...(redis === undefined ? {} : { DROVER_REDIS_URL: redis.url }),
+    ...(asked.secrets.keys === "" ? { DROVER_SECRETS_KEY_FILE: keyFile } : {}),
+    ...(isSet(context, "DROVER_FORWARD_BIND") ? {} : { DROVER_FORWARD_BIND: LOOPBACK }),
+  });
+  return config;
+}
+
+async function startRedis(asked: Config, context: CliContext): Promise<EmbeddedRedis> {
+  const { first, last } = asked.qemu.hostFwdRange;
+  const own = [asked.http.port, asked.grpc.port];
+  return EmbeddedRedis.start({
+    stateDir: asked.stateDir,
+    logger: redisLogger(asked, context),
+    ownerPid: pid,
+    avoidPorts: (port) => (port >= first && port <= last) || own.includes(port),
+  });
+}
+
+function redisLogger(asked: Config, context: CliContext): Logger {
+  return serverLogger(asked, "redis", context);
+}
+
+async function ensureStateDir(stateDir: string): Promise<void> {
+  try {
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    await access(stateDir, constants.W_OK);
+  } catch (error) {
+    throw new CliError(
+      `the state directory ${stateDir} cannot be used: ${error instanceof Error ? error.message : ""}`,
+      {
+        code: "state_dir_unusable",
+        exitCode: EXIT.usage,
+        hint: "Name another with DROVER_STATE_DIR.",
+        cause: error,
+      },
+    );
+  }
+}
+
+async function mayUseKvm(): Promise<boolean> {
+  try {
+    await access("/dev/kvm", constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false; // absent or not permitted: both mean that this user has no KVM
+  }
+}
+
+function isSet({ env }: CliContext, ...names: readonly string[]): boolean {
+  return names.some((name) => (env[name] ?? "") !== "");
+}

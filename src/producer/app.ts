@@ -1,0 +1,73 @@
+import { randomUUID } from "node:crypto";
+import fastifySwaggerUi from "@fastify/swagger-ui";
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from "fastify";
+import { serializerCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { DroverError } from "../contract/errors.ts";
+import { REQUEST_MAX_BYTES } from "../contract/limits.ts";
+import type { ApiDeps } from "./api-deps.ts";
+import { boardPages } from "./board.ts";
+import { errorReply, replyWithProblem } from "./error-reply.ts";
+import { httpServerFactory, refuseConnection } from "./http-server.ts";
+import { jsonBody } from "./json-body.ts";
+import { openapi } from "./openapi.ts";
+import { principalHook } from "./principal.ts";
+import { requestLog } from "./request-log.ts";
+import { originHook } from "./request-origin.ts";
+import { consoleRoute } from "./routes/console.ts";
+import { eventsRoute } from "./routes/events.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { submitRoute } from "./routes/submit.ts";
+import { vmRoutes } from "./routes/vms.ts";
+import { securityHeaders } from "./security-headers.ts";
+import { validatorCompiler } from "./validation.ts";
+
+/** The HTTP API without a port. Closing it ends open streams and waits first, so that it closes soon. */
+export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
+  const { config } = deps;
+  const loggerInstance: FastifyBaseLogger = deps.logger;
+  const app = fastify({
+    loggerInstance,
+    logController: new LogController({ disableRequestLogging: true }), // requests are logged by `requestLog`
+    serverFactory: httpServerFactory(config.http),
+    clientErrorHandler: refuseConnection,
+    frameworkErrors: (error, request, reply) => replyWithProblem(error, request, reply),
+    bodyLimit: REQUEST_MAX_BYTES,
+    genReqId: () => randomUUID(),
+    trustProxy: false,
+    return503OnClosing: false, // ours is a problem document
+  }).withTypeProvider<ZodTypeProvider>();
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+
+  const closing = new AbortController();
+  app.addHook("preClose", async () => {
+    closing.abort();
+    deps.watch.stop();
+  });
+
+  await app.register(requestLog);
+  await app.register(securityHeaders);
+  await app.register(errorReply);
+  await app.register(originHook, { listenHost: config.http.host, hosts: config.allowedHosts, origins: config.allowedOrigins });
+  app.addHook("onRequest", async (_request, reply) => {
+    if (!closing.signal.aborted) return;
+    reply.header("connection", "close");
+    throw new DroverError("shutting_down", "this server is shutting down; ask another one, or again in a moment");
+  });
+  await app.register(principalHook, { identify: deps.identify });
+  await app.register(jsonBody);
+
+  await app.register(openapi, { version: deps.build.version });
+  await app.register(submitRoute, { deps });
+  await app.register(vmRoutes, { deps });
+  await app.register(consoleRoute, { deps, closing: closing.signal });
+  await app.register(eventsRoute, { deps, closing: closing.signal });
+  await app.register(healthRoutes, { deps });
+  await app.register(fastifySwaggerUi, {
+    routePrefix: "/docs",
+    theme: { title: "drover API" },
+    uiConfig: { displayRequestDuration: true, tryItOutEnabled: false, validatorUrl: null },
+  });
+  await app.register(boardPages, deps);
+  return app;
+}

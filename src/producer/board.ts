@@ -1,0 +1,86 @@
+import { createBullBoard } from "@bull-board/api";
+import { BullMQAdapter } from "@bull-board/api/bullMQAdapter";
+import { FastifyAdapter } from "@bull-board/fastify";
+import type { FastifyInstance, RouteOptions } from "fastify";
+import { DroverError } from "../contract/errors.ts";
+import type { VmQueue } from "../queue/vm-queue.ts";
+import { showData, showProgress, showReturnValue } from "./board-fields.ts";
+import { replyWithProblem } from "./error-reply.ts";
+import type { RedisGate } from "./redis-gate.ts";
+
+export const BOARD_PATH = "/board";
+const POLL_S = 5;
+/** Pools and hosts that appeared elsewhere are looked for this often, and only while somebody looks at the page. */
+const DISCOVER_EVERY_MS = 3_000;
+
+type BoardServer = Parameters<typeof createBullBoard>[0]["serverAdapter"];
+type BoardQueue = ReturnType<VmQueue["boardQueues"]>[number];
+
+/** Bull Board, for looking only: its own buttons would act on live VMs behind drover's back. */
+export async function boardPages(app: FastifyInstance, { queue, gate }: { readonly queue: VmQueue; readonly gate: RedisGate }): Promise<void> {
+  const server = new FastifyAdapter();
+  server.setBasePath(BOARD_PATH);
+  const board = createBullBoard({
+    queues: [],
+    // The two packages are released apart, and each may bring its own copy of the same types.
+    serverAdapter: server as unknown as BoardServer,
+    options: {
+      uiConfig: {
+        boardTitle: "drover",
+        miscLinks: [{ text: "API", url: "/docs" }],
+        hideDocsLink: true,
+        showWorkers: false, // saves a CLIENT LIST per poll; drover's workers are no BullMQ processors
+        pollingInterval: { showSetting: true, forceInterval: POLL_S },
+      },
+    },
+  });
+  const showQueues = () => board.replaceQueues(queue.boardQueues().map(toAdapter));
+  showQueues();
+  queue.onQueuesChanged(showQueues);
+
+  let discoveredAtMs = Number.NEGATIVE_INFINITY;
+  app.addHook("onRequest", async (request) => {
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      throw new DroverError("method_not_allowed", "the dashboard is for looking only; remove and retry VMs through /v1/vms");
+    }
+    if (performance.now() - discoveredAtMs < DISCOVER_EVERY_MS || !isBoardApi(request.url)) return;
+    discoveredAtMs = performance.now();
+    await gate.run(() => queue.discover());
+  });
+  app.addHook("onRoute", (route) => guardRoute(route, gate));
+  await app.register(server.registerPlugin(), { prefix: BOARD_PATH });
+}
+
+function isBoardApi(url: string): boolean {
+  return url.startsWith(`${BOARD_PATH}/api/`);
+}
+
+/** The board's own error replies quote errors, and its calls hang while Redis is away; ours do neither. */
+function guardRoute(route: RouteOptions, gate: RedisGate): void {
+  route.errorHandler = (error, request, reply) => replyWithProblem(error, request, reply);
+  route.schema = { hide: true };
+  if (!isBoardApi(route.url)) return;
+  const { handler } = route;
+  route.handler = function guarded(request, reply) {
+    return gate.run(async () => handler.call(this, request, reply));
+  };
+}
+
+function toAdapter(queue: BoardQueue): BullMQAdapter {
+  const removals = queue.name.startsWith("vm-remove.");
+  const adapter = new BullMQAdapter(queue, {
+    readOnlyMode: true,
+    allowRetries: false,
+    description: removals ? "Tells this host to remove VMs" : "VMs of this pool: Active are those that run",
+    externalJobUrl: (job) => vmLink(job.data),
+  });
+  adapter.setFormatter("data", showData);
+  adapter.setFormatter("progress", showProgress);
+  adapter.setFormatter("returnValue", showReturnValue);
+  return adapter;
+}
+
+function vmLink(data: unknown): { displayText: string; href: string } {
+  const vmId = typeof data === "object" && data !== null && "vmId" in data && typeof data.vmId === "string" ? data.vmId : "";
+  return { displayText: "VM", href: `/v1/vms/${encodeURIComponent(vmId)}` };
+}

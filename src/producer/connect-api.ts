@@ -1,0 +1,67 @@
+import { randomUUID } from "node:crypto";
+import type { Logger } from "pino";
+import { openRedis, type RedisClient } from "../queue/connection.ts";
+import { EventFeed } from "../queue/event-feed.ts";
+import { EventLog } from "../queue/event-log.ts";
+import { LiveConsole } from "../queue/live-console.ts";
+import { redisKeys } from "../queue/redis-keys.ts";
+import { VmQueue } from "../queue/vm-queue.ts";
+import { VmStore } from "../queue/vm-store.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import type { Scope } from "../runtime/scope.ts";
+import type { SecretKeys } from "../runtime/secret-keys.ts";
+import { DROVER_VERSION } from "../runtime/version.ts";
+import { type ApiDeps, type BuildInfo, DEFAULT_STREAM_LIMITS, type StreamLimits } from "./api-deps.ts";
+import { type Identify, LOCAL_OPERATOR } from "./principal.ts";
+import { RedisGate } from "./redis-gate.ts";
+import { VmWatch } from "./vm-watch.ts";
+
+export interface ApiOptions {
+  readonly config: Config;
+  readonly logger: Logger;
+  /** What /health says was built. */
+  readonly build?: Partial<BuildInfo>;
+  readonly identify?: Identify;
+  readonly limits?: Partial<StreamLimits>;
+}
+
+/** As Cocos says it of a binary that was built without these. */
+const UNKNOWN_BUILD: BuildInfo = { version: DROVER_VERSION, commit: "ffffffff", buildTime: "1970-01-01_00:00:00" };
+
+/** Clients are promised their 503 within 250 ms of a Redis that fell silent; a slow answer of a live one may take longer. */
+const SILENCE_MAX_MS = 200;
+
+/** The parts that the API stands on. All connect in the background and are closed with the scope. */
+export function connectApi(options: ApiOptions & { readonly secretKeys: SecretKeys | undefined }, scope: Scope): ApiDeps {
+  const { config, logger } = options;
+  const { url, prefix, commandTimeoutMs } = config.redis;
+  const open = (role: "api" | "blocking", name: string): RedisClient =>
+    scope.own(openRedis({ url, role, name, logger, ...(role === "api" ? { commandTimeoutMs } : {}) }), (client) => client.disconnect());
+  const keys = redisKeys(prefix);
+  const redis = open("api", "drover-api");
+  const store = new VmStore({ redis, keys, eventsMax: config.eventsMax, keep: config.keep });
+  const queue = scope.own(new VmQueue({ redis, keys, logger }), (vmQueue) => vmQueue.close());
+  const eventFeed = scope.own(new EventFeed({ redis: open("blocking", "drover-api-events"), keys, logger }), (feed) => feed.stop());
+  const gate = scope.own(new RedisGate({ ping: () => store.ping(), timeoutMs: Math.min(commandTimeoutMs, SILENCE_MAX_MS), logger }), (redisGate) => redisGate.stop());
+  const watch = new VmWatch(eventFeed);
+  watch.start();
+  void eventFeed.start();
+  return {
+    config,
+    logger,
+    build: { ...UNKNOWN_BUILD, ...options.build },
+    instanceId: config.manager.instanceId === "" ? randomUUID() : config.manager.instanceId,
+    secretKeys: options.secretKeys,
+    identify: options.identify ?? (() => LOCAL_OPERATOR),
+    limits: { ...DEFAULT_STREAM_LIMITS, ...options.limits },
+    store,
+    queue,
+    eventFeed,
+    eventLog: new EventLog({ redis, keys }),
+    liveConsole: new LiveConsole({ redis, keys }),
+    gate,
+    watch,
+    newVmId: randomUUID,
+  };
+}
+

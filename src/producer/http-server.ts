@@ -1,0 +1,87 @@
+import { readFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { Socket } from "node:net";
+import type { FastifyServerFactory } from "fastify";
+import { DroverError, type ErrorCode } from "../contract/errors.ts";
+import type { ListenerConfig } from "../runtime/config-shape.ts";
+import { PROBLEM_TYPE, toProblem } from "./problem.ts";
+
+/** Open connections at most: far above what an API needs, below usual limits of file descriptors. */
+const CONNECTIONS_MAX = 4_000;
+/** Node looks for overdue requests only this often; its default of 30 s would stretch every limit by as much. */
+const OVERDUE_CHECK_MS = 1_000;
+
+/** Makes the listener: bounds in time and size, and TLS when a certificate is configured. */
+export function httpServerFactory(config: ListenerConfig): FastifyServerFactory {
+  return (handler) => {
+    const options = {
+      ...(config.maxHeaderBytes > 0 ? { maxHeaderSize: config.maxHeaderBytes } : {}),
+      requestTimeout: config.readTimeoutMs,
+      headersTimeout: config.readHeaderTimeoutMs,
+      keepAliveTimeout: config.idleTimeoutMs,
+      connectionsCheckingInterval: OVERDUE_CHECK_MS,
+      insecureHTTPParser: false,
+    };
+    const tls = tlsOptions(config);
+    const server: Server = tls === undefined ? createServer(options, handler) : createTlsServer({ ...options, ...tls }, handler);
+    server.setTimeout(config.writeTimeoutMs);
+    server.maxConnections = CONNECTIONS_MAX;
+    return server;
+  };
+}
+
+export function usesTls({ serverCert, serverKey }: ListenerConfig): boolean {
+  return serverCert !== "" || serverKey !== "";
+}
+
+function tlsOptions(config: ListenerConfig) {
+  if (!usesTls(config)) return undefined;
+  const clientCa = readPem(config.clientCaCerts, "MANAGER_HTTP_CLIENT_CA_CERTS");
+  const serverCa = readPem(config.serverCaCerts, "MANAGER_HTTP_SERVER_CA_CERTS");
+  return {
+    cert: readPem(config.serverCert, "MANAGER_HTTP_SERVER_CERT"),
+    key: readPem(config.serverKey, "MANAGER_HTTP_SERVER_KEY"),
+    ca: [clientCa, serverCa].filter((ca) => ca !== undefined),
+    requestCert: clientCa !== undefined,
+    rejectUnauthorized: clientCa !== undefined,
+    minVersion: "TLSv1.2" as const,
+  };
+}
+
+/** The variables hold a path, or the PEM text itself, as with Cocos. */
+function readPem(value: string, name: string): string | undefined {
+  if (value === "" || value.includes("-----BEGIN ")) return value === "" ? undefined : value;
+  try {
+    return readFileSync(value, "utf8");
+  } catch (cause) {
+    throw new DroverError("config_invalid", `${name}: the file ${value} cannot be read`, { cause });
+  }
+}
+
+const PARSER_CODES: Readonly<Record<string, readonly [code: ErrorCode, detail: string]>> = {
+  HPE_HEADER_OVERFLOW: ["headers_too_large", "the header fields are larger than this server takes"],
+  ERR_HTTP_REQUEST_TIMEOUT: ["request_timeout", "the request did not arrive in time"],
+};
+
+/** Answers what Node's parser refuses before there is a request, and closes the connection. */
+export function refuseConnection(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [code, detail] = PARSER_CODES[error.code ?? ""] ?? (["invalid_request", "this is not valid HTTP/1.1"] as const);
+  const problem = toProblem(new DroverError(code, detail), { id: "none", path: "" });
+  const body = JSON.stringify({ ...problem, instance: undefined, requestId: undefined });
+  socket.end(
+    [
+      `HTTP/1.1 ${problem.status} ${problem.title}`,
+      `Content-Type: ${PROBLEM_TYPE}`,
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      "Connection: close",
+      "",
+      body,
+    ].join("\r\n"),
+    () => socket.destroy(),
+  );
+}

@@ -1,0 +1,42 @@
+import fastifySwagger from "@fastify/swagger";
+import type { FastifyInstance } from "fastify";
+import fp from "fastify-plugin";
+import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { GapNotice } from "../contract/stream-query.ts";
+import { CloudEvent } from "../contract/vm-event.ts";
+import { VmRequest, VmSpec } from "../contract/vm-request.ts";
+import { CauseView, LaunchView, Problem, VmAccepted, VmDetail, VmList, VmView } from "../contract/vm-view.ts";
+import { addResponseHeaders } from "./response-headers.ts";
+
+/** Schemas that the document names, so that generated clients get types of these names. */
+const COMPONENTS = { VmRequest, VmSpec, VmView, VmDetail, VmAccepted, VmList, CauseView, LaunchView, CloudEvent, GapNotice, Problem };
+
+for (const [id, schema] of Object.entries(COMPONENTS)) {
+  z.globalRegistry.add(schema, { ...z.globalRegistry.get(schema), id });
+}
+
+const DESCRIPTION = `Runs QEMU virtual machines as durable jobs.
+
+Errors are RFC 9457 problem documents with a stable \`code\`. While the queue cannot be reached, every route that needs it answers 503 with \`Retry-After\`. All answers carry \`X-Request-Id\`, under which the server's log has more.`;
+
+/** The description of the API at /openapi.json. Register it before the routes. */
+export const openapi = fp<{ readonly version: string }>(
+  async (app: FastifyInstance, { version }) => {
+    await app.register(fastifySwagger, {
+      openapi: {
+        openapi: "3.1.0",
+        info: { title: "drover", version, description: DESCRIPTION, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
+        tags: [
+          { name: "VMs", description: "Submit, watch, remove and retry VMs." },
+          { name: "Events", description: "What happens, as it happens." },
+          { name: "Health", description: "For supervisors and load balancers." },
+        ],
+      },
+      transform: jsonSchemaTransform,
+      transformObject: (document) => addResponseHeaders(jsonSchemaTransformObject(document)),
+    });
+    app.get("/openapi.json", { schema: { hide: true } }, async (_request, reply) => reply.type("application/json").send(app.swagger()));
+  },
+  { name: "openapi" },
+);

@@ -1,0 +1,98 @@
+import type { Cause, CauseCode } from "../contract/causes.ts";
+import { FAILURE_PATTERNS, type OperatorPaths } from "./failure-patterns.ts";
+import type { QemuEnd } from "./qemu-end.ts";
+import type { ExitFacts } from "./qemu-process.ts";
+
+const MESSAGE_MAX_CHARS = 500;
+/** Signals by which somebody ends a process on purpose; QEMU catches all but SIGKILL and exits with 0. */
+const KILL_SIGNALS = new Set(["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"]);
+const TOLD_TO_END = /terminating on signal \d+/;
+/** Said at every start, or by a QEMU that goes on. */
+const HARMLESS_LINE = /\b(?:warning|info): |char device redirected to|falling back to /;
+const KVM_LINE = /KVM kernel module|failed to initialize kvm/;
+
+export interface FailureEvidence {
+  /** QEMU's or qemu-img's output, its end at least. */
+  readonly output: string;
+  readonly exit: ExitFacts;
+  /** What QEMU printed while it started explains a failed start, not an end hours later. */
+  readonly phase: "start" | "run";
+  readonly operatorPaths?: OperatorPaths;
+  /** Directory of the launch: drover's own business, so it stands as `<vm>` in the message. */
+  readonly vmDir?: string;
+  /** Takes secrets out of a text. */
+  readonly mask?: (text: string) => string;
+}
+
+/**
+ * The cause of a QEMU or qemu-img that ended by itself, and the line that says so. Pure. To be asked only when the
+ * process has ended: a QEMU that falls back from KVM to TCG prints the same lines and runs.
+ */
+export function classifyFailure(evidence: FailureEvidence): Cause {
+  const lines = meaningfulLines(evidence.output);
+  const { exitCode, signal } = evidence.exit;
+  const told = lines.find((line) => TOLD_TO_END.test(line));
+  if (signal !== null && KILL_SIGNALS.has(signal)) return cause(evidence, "qemu_killed", `QEMU was ended by ${signal}`);
+  if (told !== undefined) return cause(evidence, "qemu_killed", told);
+  if (evidence.phase === "start") {
+    for (const { cause: code, pattern, names } of FAILURE_PATTERNS) {
+      const line = lines.find((text) => pattern.test(text) && (names === undefined || namesPath(text, evidence.operatorPaths?.[names])));
+      if (line !== undefined) return cause(evidence, code, line);
+    }
+    // The shell's and sudo's codes for: cannot be run, not found.
+    if (exitCode === 127 || exitCode === 126) return cause(evidence, "qemu_missing", lines.at(-1) ?? `exit code ${exitCode}`);
+  }
+  return cause(evidence, "qemu_crashed", lines.at(-1) ?? `QEMU ended ${howEnded(evidence.exit)} and said nothing`);
+}
+
+/**
+ * The cause of the end of a VM that had been running, or undefined where the guest ended itself, which is no failure.
+ * `output` is QEMU's own. Pure.
+ */
+export function causeOfEnd(end: QemuEnd, output: string, mask?: (text: string) => string): Cause | undefined {
+  switch (end.kind) {
+    case "guest-shutdown":
+    case "guest-reset":
+      return undefined;
+    case "guest-panicked":
+      return { code: "guest_panic", message: "the guest's kernel panicked" };
+    case "internal-error":
+      return { code: "qemu_crashed", message: "QEMU stopped the guest with an internal error (status internal-error)" };
+    case "exited": {
+      const evidence: FailureEvidence = { output, exit: end, phase: "run", ...(mask && { mask }) };
+      if (end.reason?.startsWith("host-") === true) {
+        const told = meaningfulLines(output).find((line) => TOLD_TO_END.test(line));
+        return cause(evidence, "qemu_killed", told ?? `QEMU was told to end from outside drover (${end.reason})`);
+      }
+      if (end.exitCode === null && end.signal === null) {
+        return cause(evidence, "qemu_vanished", meaningfulLines(output).at(-1) ?? "QEMU is gone and left no word");
+      }
+      return classifyFailure(evidence);
+    }
+  }
+}
+
+function cause({ vmDir, mask }: FailureEvidence, code: CauseCode, line: string): Cause {
+  const withoutDir = vmDir === undefined ? line : line.replaceAll(vmDir, "<vm>");
+  const masked = mask === undefined ? withoutDir : mask(withoutDir);
+  return { code, message: masked.length <= MESSAGE_MAX_CHARS ? masked : `${masked.slice(0, MESSAGE_MAX_CHARS - 1)}…` };
+}
+
+/** Lines that may say why it failed, without the program's name before them. */
+function meaningfulLines(output: string): readonly string[] {
+  const fellBack = /falling back to tcg/i.test(output);
+  return output
+    .split("\n")
+    .map((line) => line.trim().replace(/^(?:\/\S*\/)?qemu[\w.-]*: /, ""))
+    .filter((line) => line !== "" && !HARMLESS_LINE.test(line) && !(fellBack && KVM_LINE.test(line)));
+}
+
+function namesPath(line: string, paths: string | readonly string[] | undefined): boolean {
+  const all = typeof paths === "string" ? [paths] : (paths ?? []);
+  return all.some((path) => path !== "" && line.includes(path));
+}
+
+function howEnded({ exitCode, signal }: ExitFacts): string {
+  if (signal !== null) return `by ${signal}`;
+  return exitCode === null ? "in an unknown way" : `with exit code ${exitCode}`;
+}

@@ -1,0 +1,133 @@
+import { LaunchFailure } from "../contract/causes.ts";
+import { readTail } from "./bounded-file.ts";
+import { TIME_UP, within } from "./bounded-wait.ts";
+import { classifyFailure } from "./classify-failure.ts";
+import { killProcess } from "./end-process.ts";
+import type { OperatorPaths } from "./failure-patterns.ts";
+import { connectEitherMonitor } from "./monitor-choice.ts";
+import type { ProcessIdentity } from "./process-identity.ts";
+import { endOfStatus } from "./qemu-end.ts";
+import { type ExitFacts, type QemuProcess, spawnQemu } from "./qemu-process.ts";
+import type { QmpClient } from "./qmp-client.ts";
+import { connectQmp } from "./qmp-connect.ts";
+import { QmpError } from "./qmp-error.ts";
+import { RunningQemu } from "./running-qemu.ts";
+import type { SuperviseOptions } from "./supervision.ts";
+import { listHostForwards } from "./user-network.ts";
+
+const LOG_READ_BYTES = 64 * 1024;
+/** Between the end of its monitor and its exit QEMU has little left to do. */
+const EXIT_WAIT_MS = 2_000;
+
+export interface StartOptions extends SuperviseOptions {
+  readonly binPath: string;
+  readonly args: readonly string[];
+  /** Working directory of QEMU; the VM's own when left out. */
+  readonly cwd?: string;
+  /** The host's port that this QEMU must have bound; left out where it forwards none. */
+  readonly expectedPort?: number;
+  /** Bound on everything between the start and `running`. */
+  readonly qmpTimeoutMs: number;
+  readonly signal: AbortSignal;
+  /** For the cause of a failure: which files the operator named. */
+  readonly operatorPaths?: OperatorPaths;
+  /** Takes secrets out of a failure's text. */
+  readonly mask?: (text: string) => string;
+  /**
+   * Told as soon as the process exists, to put pid and start time on disk; runs beside the handshake. The start fails
+   * when it fails, and is not done before it is.
+   */
+  readonly onSpawned?: (identity: ProcessIdentity) => Promise<void>;
+}
+
+/**
+ * Starts QEMU and comes back when the guest runs: monitor answers, status is running, the uuid is the VM's and the
+ * forwarded port is really bound by this QEMU. A guest that has ended by then is a start too: `ended` tells.
+ * Throws LaunchFailure with the cause, what `onSpawned` throws, and the signal's reason; in all these cases no process
+ * is left behind (or ProcessStillAlive says that one is).
+ */
+export async function startQemu(options: StartOptions): Promise<RunningQemu> {
+  options.signal.throwIfAborted();
+  const { binPath, args, paths, cwd = paths.dir } = options;
+  const process = await spawnQemu({ binPath, args, cwd, logPath: paths.qemuLog });
+  let exit: ExitFacts | undefined;
+  void process.exited.then((facts) => {
+    exit = facts;
+  });
+  let client: QmpClient | undefined;
+  try {
+    const noted = options.onSpawned?.(process) ?? Promise.resolve();
+    noted.catch(() => undefined); // awaited below; until then its failure is not unhandled
+    client = await connectQmp({
+      socketPath: paths.qmpSocket,
+      timeoutMs: options.qmpTimeoutMs,
+      isAlive: () => exit === undefined,
+      signal: options.signal,
+    });
+    const [status] = await boundedBySignal(Promise.all([handshake(client, options), noted]), options);
+    return new RunningQemu(options, {
+      process,
+      client,
+      status,
+      redial: (signal) => connectEitherMonitor({ paths, isAlive: () => exit === undefined, signal }),
+    });
+  } catch (error) {
+    client?.close();
+    throw await undo(process, error, options);
+  }
+}
+
+/** Rejects with the signal's reason when that aborts first. */
+async function boundedBySignal<T>(work: Promise<T>, { qmpTimeoutMs, signal }: StartOptions): Promise<T> {
+  const done = await within(work, 2 * qmpTimeoutMs, signal); // each command has its own bound, this is the abort's
+  if (done === TIME_UP) throw new QmpError("timeout", "QEMU did not answer in time");
+  return done;
+}
+
+/** All questions go out at once: QEMU answers them when its main loop first turns, which is what takes its time. */
+async function handshake(client: QmpClient, { vmId, expectedPort, qmpTimeoutMs: timeoutMs }: StartOptions): Promise<string> {
+  const [first, uuid, forwards] = await Promise.all([
+    client.execute("query-status", {}, { timeoutMs }),
+    client.execute("query-uuid", {}, { timeoutMs }),
+    expectedPort === undefined ? [] : listHostForwards(client, timeoutMs),
+  ]);
+  if (uuid.UUID !== vmId) throw new LaunchFailure("internal", `QEMU says that its uuid is ${uuid.UUID}, not ${vmId}`);
+  if (expectedPort !== undefined && !forwards.some(({ port }) => port === expectedPort)) {
+    throw new LaunchFailure("internal", `QEMU runs without having bound port ${expectedPort}`);
+  }
+  return first.status === "prelaunch" ? resume(client, timeoutMs) : settled(first.status);
+}
+
+/** A machine that was started with -S waits for this. */
+async function resume(client: QmpClient, timeoutMs: number): Promise<string> {
+  const [, { status }] = await Promise.all([
+    client.execute("cont", {}, { timeoutMs }),
+    client.execute("query-status", {}, { timeoutMs }),
+  ]);
+  return settled(status);
+}
+
+function settled(status: string): string {
+  if (status === "running" || endOfStatus(status)?.kind.startsWith("guest-") === true) return status;
+  throw new LaunchFailure("qemu_crashed", `QEMU started and then said that its status is '${status}'`);
+}
+
+/** Ends the process and finds out what the caller is to be told. */
+async function undo(process: QemuProcess, error: unknown, options: StartOptions): Promise<unknown> {
+  const isMonitorFailure = error instanceof QmpError;
+  const endedItself = isMonitorFailure && (error.code === "process_gone" || error.code === "closed");
+  const exit = endedItself ? await within(process.exited, EXIT_WAIT_MS) : TIME_UP;
+  await killProcess(process, process.exited);
+  if (!isMonitorFailure) return error;
+  const { paths, operatorPaths, mask } = options;
+  if (exit === TIME_UP) return new LaunchFailure("qemu_unresponsive", error.message, { cause: error });
+  const cause = classifyFailure({
+    output: (await readTail(paths.qemuLog, LOG_READ_BYTES)).toString("utf8"),
+    exit,
+    phase: "start",
+    vmDir: paths.dir,
+    ...(operatorPaths && { operatorPaths }),
+    ...(mask && { mask }),
+  });
+  return new LaunchFailure(cause.code, cause.message, { cause: error });
+}

@@ -1,0 +1,74 @@
+import { isIP, Socket } from "node:net";
+import { hostname } from "node:os";
+import type { Logger } from "pino";
+import type { Tee } from "../contract/qemu-config.ts";
+import { decideGpu, decideTee, describeTee, detectGpu, detectTee } from "../qemu/host-detection.ts";
+import type { RedisClient } from "../queue/connection.ts";
+import type { HostDescription } from "../queue/host-registry.ts";
+import type { RecordFields } from "../queue/launch-store.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import { DROVER_VERSION } from "../runtime/version.ts";
+import type { HostState } from "./host-state.ts";
+
+export interface DescribedHost {
+  readonly host: HostDescription;
+  readonly tee: Tee;
+  /** PCI address of the GPU that VMs get, or false. */
+  readonly gpu: string | false;
+  /** Address that forwarded ports are bound to; undefined: all interfaces, as Cocos does. */
+  readonly forwardBind: string | undefined;
+  /** What the record of every VM of this host says. */
+  readonly recordFields: RecordFields;
+}
+
+const ALL_INTERFACES = new Set(["0.0.0.0", "*", "::"]);
+
+/** Finds out what this host offers. Throws LaunchFailure `tee_unsupported` when a TEE is asked for that it lacks. */
+export async function describeHost(options: {
+  config: Config;
+  host: HostState;
+  redis: RedisClient;
+  logger: Logger;
+}): Promise<DescribedHost> {
+  const { config, host, redis, logger } = options;
+  const tee = decideTee(config.teeWish, detectTee());
+  if (tee.note !== undefined) logger.warn({ tee: tee.kind, note: tee.note }, "the host's TEE is not used as detected");
+  const bind = config.forwardBind ?? (isLoopbackUrl(config.redis.url) ? "127.0.0.1" : undefined);
+  const forwardBind = bind === undefined || ALL_INTERFACES.has(bind) ? undefined : bind;
+  const address = config.hostAddress ?? forwardBind ?? (await sourceAddress(redis)) ?? hostname();
+  const teeText = describeTee(tee);
+  const accel = config.qemu.enableKvm ? "kvm" : "tcg";
+  return {
+    tee,
+    gpu: decideGpu(config.qemu.gpu.bdf, detectGpu()),
+    forwardBind,
+    recordFields: { tee: teeText, accel },
+    host: {
+      v: 1,
+      hostId: host.hostId,
+      stateId: host.stateId,
+      bootId: host.bootId,
+      pid: process.pid,
+      version: DROVER_VERSION,
+      address,
+      pools: [...config.pools],
+      slots: config.manager.maxVms,
+      ports: config.qemu.hostFwdRange,
+      tee: teeText,
+      accel,
+      startedAtMs: Date.now(),
+    },
+  };
+}
+
+function isLoopbackUrl(url: string): boolean {
+  const host = /^[a-z+]+:\/\/(?:[^@/]*@)?(\[[^\]]+\]|[^:/,]+)/.exec(url)?.[1]?.replace(/^\[|\]$/g, "") ?? "";
+  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+}
+
+/** The address of this machine that Redis sees: others of the fleet reach it there, most likely. */
+async function sourceAddress(redis: RedisClient): Promise<string | undefined> {
+  await redis.ping();
+  const stream: unknown = redis.stream;
+  return stream instanceof Socket ? stream.localAddress?.replace(/^::ffff:/, "") : undefined;
+}

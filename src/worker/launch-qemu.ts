@@ -1,0 +1,192 @@
+import type { Logger } from "pino";
+import { LaunchFailure } from "../contract/causes.ts";
+import { parseGoDurationMs } from "../contract/go-duration.ts";
+import type { Tee } from "../contract/qemu-config.ts";
+import type { VmSecrets } from "../contract/vm-request.ts";
+import { prepareDisk } from "../qemu/disk-image.ts";
+import { copyFirmwareVars } from "../qemu/firmware-vars.ts";
+import { writeGuestFiles } from "../qemu/guest-files.ts";
+import { isPortFree } from "../qemu/port-check.ts";
+import type { RingChunk } from "../qemu/ring-reader.ts";
+import type { RunningQemu } from "../qemu/running-qemu.ts";
+import { maskCommand, shellLine } from "../qemu/shell-quote.ts";
+import { startQemu } from "../qemu/start-qemu.ts";
+import { vmCommand } from "../qemu/vm-command.ts";
+import type { LaunchStore } from "../queue/launch-store.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import type { Launch } from "./launch.ts";
+import { moveVm, saveLaunch } from "./move-vm.ts";
+import type { StopRequest } from "./stop-request.ts";
+
+/** More foreign listeners than this in one launch are no accident of timing; the VM goes back to the queue. */
+const PORT_TRIES_MAX = 16;
+
+export interface QemuLaunchDeps {
+  readonly config: Config;
+  readonly launches: LaunchStore;
+  readonly logger: Logger;
+  readonly tee: Tee;
+  /** PCI address of the GPU to pass through, or false. */
+  readonly gpu: string | false;
+  readonly forwardBind: string | undefined;
+  /** Under which address clients reach this host. */
+  readonly address: string;
+  readonly onFreePorts: (free: number) => void;
+}
+
+/** What is to be started, and who hears of it. */
+export interface QemuOrder {
+  readonly launch: Launch;
+  readonly secrets: VmSecrets;
+  readonly stop: StopRequest;
+  readonly onConsole: (chunk: RingChunk) => void;
+}
+
+/** Makes the files, starts QEMU and brings the VM to `running`. Leaves no process behind when it fails or is stopped. */
+export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promise<RunningQemu> {
+  const { launch, secrets, stop } = order;
+  await makeFiles(deps, launch, secrets);
+  for (let tries = 0; tries < PORT_TRIES_MAX; tries++) {
+    stop.signal.throwIfAborted();
+    if (!(await isPortFree(deps.forwardBind ?? "", portOf(launch)))) {
+      await changePort(deps, launch);
+      continue;
+    }
+    try {
+      return await startOnPort(deps, order);
+    } catch (error) {
+      if (!(error instanceof LaunchFailure) || error.failure.code !== "port_taken") throw error;
+      await changePort(deps, launch);
+    }
+  }
+  throw new LaunchFailure("ports_exhausted", `${PORT_TRIES_MAX} ports in a row were held by other processes`);
+}
+
+async function makeFiles(
+  { config, tee }: QemuLaunchDeps,
+  { identity, spec, paths }: Launch,
+  secrets: VmSecrets,
+): Promise<void> {
+  const { qemu } = config;
+  await Promise.all([
+    writeGuestFiles(paths, { vmId: identity.vmId, spec, secrets }),
+    tee.kind === "none" && config.firmware === "ovmf"
+      ? copyFirmwareVars(qemu.ovmfVars.file, paths.ovmfVars)
+      : undefined,
+    qemu.enableDisk
+      ? prepareDisk({
+          sourceFile: qemu.disk.srcFile,
+          destinationFile: paths.disk,
+          format: qemu.disk.format,
+          mode: config.diskMode,
+        })
+      : undefined,
+  ]);
+}
+
+async function startOnPort(
+  deps: QemuLaunchDeps,
+  { launch, secrets, stop, onConsole }: QemuOrder,
+): Promise<RunningQemu> {
+  const { config, logger } = deps;
+  const { identity, paths } = launch;
+  const port = portOf(launch);
+  const startedMs = performance.now();
+  const [binPath = "", ...args] = commandLine(deps, launch, secrets);
+  launch.command = shellLine(maskCommand([binPath, ...args]));
+  logger.info({ vmId: identity.vmId, epoch: identity.epoch, command: launch.command }, "starting QEMU");
+  const known: Promise<void>[] = [];
+  const qemu = await startQemu({
+    binPath,
+    args,
+    paths,
+    vmId: identity.vmId,
+    expectedPort: port,
+    qmpTimeoutMs: config.launch.qmpTimeoutMs,
+    signal: stop.signal,
+    onSpawned: ({ pid, startTimeTicks }) => {
+      known.push(saveLaunch(launch, { pid, startTimeTicks, port }), publishStarting(deps, launch, stop, pid));
+      for (const write of known) write.catch(() => undefined); // awaited below; until then a failure is nobody's yet
+    },
+  });
+  try {
+    await Promise.all(known);
+    const bootMs = Math.round(performance.now() - startedMs);
+    const { host, epoch } = identity;
+    await moveVm(
+      deps,
+      { launch, stop },
+      {
+        to: "running",
+        fields: { address: deps.address, runningAtMs: String(Date.now()) },
+        event: { type: "vm.running", data: { host, epoch, address: deps.address, port, bootMs } },
+        progress: { address: `${deps.address}:${port}` },
+        ttlMs: ttlMs(launch),
+      },
+    );
+    return qemu;
+  } catch (error) {
+    await qemu.stop({ bounds: { ...config.stop, powerdownMs: 0 } });
+    throw error;
+  }
+}
+
+async function publishStarting(deps: QemuLaunchDeps, launch: Launch, stop: StopRequest, pid: number): Promise<void> {
+  const { host, epoch } = launch.identity;
+  const port = portOf(launch);
+  await moveVm(
+    deps,
+    { launch, stop },
+    {
+      to: "starting",
+      fields: { command: launch.command ?? null },
+      event: { type: "vm.starting", data: { host, epoch, port, pid } },
+      progress: { pid },
+    },
+  );
+}
+
+async function changePort({ config, launches, logger, onFreePorts }: QemuLaunchDeps, launch: Launch): Promise<void> {
+  const port = portOf(launch);
+  const changed = await launches.changePort(launch.identity, port, config.launch.portAsideMs);
+  onFreePorts(changed.freePorts);
+  launch.port = changed.port;
+  logger.warn(
+    { vmId: launch.identity.vmId, port, next: changed.port },
+    "another process holds the port; it is set aside",
+  );
+  if (changed.port === undefined)
+    throw new LaunchFailure("ports_exhausted", `port ${port} is held by another process and no other is free`);
+}
+
+/** The Cocos command line, and drover's own layer visibly behind it; the binary stands first. */
+function commandLine(
+  { config, tee, gpu, forwardBind }: QemuLaunchDeps,
+  launch: Launch,
+  secrets: VmSecrets,
+): readonly string[] {
+  const { identity, spec, paths } = launch;
+  const { binPath, cocos, drover } = vmCommand(config, {
+    vmId: identity.vmId,
+    epoch: identity.epoch,
+    hostPort: portOf(launch),
+    forwardBind,
+    paths,
+    tee: tee.kind,
+    gpu,
+    aaKbsParams: secrets.aaKbsParams,
+    resultPort: spec.result === true,
+    endOnReboot: spec.onReboot === "end",
+  });
+  return [binPath, ...cocos, ...drover];
+}
+
+function portOf({ port }: Launch): number {
+  if (port === undefined) throw new LaunchFailure("ports_exhausted", "the launch holds no port");
+  return port;
+}
+
+/** The TTL starts at the first `running`; the script keeps the deadline of an earlier launch. */
+function ttlMs({ spec }: Launch): number | undefined {
+  return spec.ttl === undefined ? undefined : parseGoDurationMs(spec.ttl);
+}

@@ -1,0 +1,198 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import { openRedis } from "../queue/connection.ts";
+import { HostRegistry } from "../queue/host-registry.ts";
+import { JobClaims } from "../queue/job-claims.ts";
+import { LaunchStore } from "../queue/launch-store.ts";
+import { LiveConsole } from "../queue/live-console.ts";
+import { PoolWaiter } from "../queue/pool-waiter.ts";
+import { PortSlots } from "../queue/port-slots.ts";
+import { redisKeys } from "../queue/redis-keys.ts";
+import { RemovalJobs } from "../queue/removal-jobs.ts";
+import { Sweeper } from "../queue/sweeper.ts";
+import { VmQueue } from "../queue/vm-queue.ts";
+import { VmStore } from "../queue/vm-store.ts";
+import { VmUpkeep } from "../queue/vm-upkeep.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import { Scope } from "../runtime/scope.ts";
+import { loadSecretKeys } from "../runtime/secret-keys.ts";
+import { BootGate } from "./boot-gate.ts";
+import { describeHost } from "./describe-host.ts";
+import { FetchLoop } from "./fetch-loop.ts";
+import { openHostState } from "./host-state.ts";
+import { Mutex } from "./mutex.ts";
+import { recoverLeftovers } from "./recover.ts";
+import { Repeat } from "./repeat.ts";
+import { takeJob } from "./take-job.ts";
+import { VmRuns } from "./vm-runs.ts";
+
+/** Renewed every 5 s, lapses after 30 s (design of the leases). */
+const LEASE_MS = 30_000;
+const LEASE_RENEW_MS = 5_000;
+/** How long a stop waits for Redis when it cannot be reached: the next start finishes from the disk. */
+const STOP_GRACE_MS = 10_000;
+const FREE_PORTS_REFRESH_MS = 5_000;
+
+export interface StartedWorker {
+  readonly hostId: string;
+  /** Stops fetching, gives the running VMs back to the queue, and ends. Bounded; nothing is left running. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the worker of this host. Returns once it fetches. Throws `config_invalid` when the state directory, the
+ * listening addresses or the wished TEE cannot be had.
+ */
+export async function startWorker({
+  config,
+  reservedPorts,
+  logger,
+}: {
+  config: Config;
+  reservedPorts: readonly number[];
+  logger: Logger;
+}): Promise<StartedWorker> {
+  const scope = new Scope();
+  try {
+    return await assemble(scope, { config, reservedPorts, logger });
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+}
+
+async function assemble(
+  scope: Scope,
+  options: { config: Config; reservedPorts: readonly number[]; logger: Logger },
+): Promise<StartedWorker> {
+  const { config, logger } = options;
+  const keys = redisKeys(config.redis.prefix);
+  const host = scope.own(
+    await openHostState({ stateDir: config.stateDir, instanceId: config.manager.instanceId }),
+    (state) => state[Symbol.asyncDispose](),
+  );
+  const secretKeys = await loadSecretKeys(config.secrets);
+  const connect = (role: "worker" | "blocking", name: string) =>
+    scope.own(openRedis({ url: config.redis.url, role, name: `drover-${host.hostId}-${name}`, logger }), (client) =>
+      client.disconnect(),
+    );
+  const redis = connect("worker", "worker");
+  const bull = connect("worker", "bull");
+  const range = { ...config.qemu.hostFwdRange, reserved: options.reservedPorts };
+  const description = await describeHost({ config, host, redis, logger });
+  const store = new VmStore({ redis, keys, eventsMax: config.eventsMax, keep: config.keep });
+  const launches = new LaunchStore({
+    redis,
+    keys,
+    bootId: host.bootId,
+    range,
+    eventsMax: config.eventsMax,
+    keep: config.keep,
+  });
+  const hosts = new HostRegistry({ redis, keys });
+  const claims = scope.own(new JobClaims({ redis: bull, keys, hostId: host.hostId, logger }), (owned) => owned.close());
+  const queue = scope.own(new VmQueue({ redis: bull, keys, logger }), (owned) => owned.close());
+  const ports = new PortSlots({ redis, keys, bootId: host.bootId, range });
+  const mutex = new Mutex();
+  const deps = { config, host, store, launches, hosts, claims, mutex, logger };
+
+  await hosts.announce(description.host, LEASE_MS);
+  await recoverLeftovers(deps);
+
+  const runs = new VmRuns({
+    ...deps,
+    secretKeys,
+    tee: description.tee,
+    gpu: description.gpu,
+    address: description.host.address,
+    forwardBind: description.forwardBind,
+    console: new LiveConsole({ redis, keys }),
+    boots: new BootGate(config.maxBoots),
+    freePorts: await ports.free(),
+  });
+  const loop = new FetchLoop({
+    pools: config.pools,
+    claims,
+    waiter: new PoolWaiter({ redis: connect("blocking", "wait"), keys, pools: config.pools }),
+    mutex,
+    logger,
+    newToken: host.newToken,
+    hasRoom: () => runs.hasRoom(),
+    roomChanged: (signal) => runs.roomChanged(signal),
+    take: async (job) => {
+      const launch = await takeJob(
+        { ...deps, hostFields: description.recordFields, onFreePorts: (free) => runs.setFreePorts(free) },
+        job,
+      );
+      if (launch !== undefined) runs.start(launch);
+    },
+  });
+  const removals = new RemovalJobs({
+    redis: bull,
+    keys,
+    hostId: host.hostId,
+    logger,
+    onRemoval: (vmId) => runs.heedMark(vmId, store),
+  });
+  const sweeper = new Sweeper({
+    store,
+    upkeep: new VmUpkeep({ redis, keys, keep: config.keep }),
+    queue,
+    logger,
+    intervalMs: config.sweepMs,
+  });
+  const repeats = [
+    new Repeat({
+      what: "renewing the lease",
+      intervalMs: LEASE_RENEW_MS,
+      step: () => hosts.announce(description.host, LEASE_MS),
+      logger,
+    }),
+    new Repeat({ what: "reconciling", intervalMs: config.reconcileMs, step: () => runs.heedAllMarks(), logger }),
+    new Repeat({
+      what: "counting free ports",
+      intervalMs: FREE_PORTS_REFRESH_MS,
+      step: async () => runs.setFreePorts(await ports.free()),
+      logger,
+    }),
+  ];
+  loop.start();
+  sweeper.start();
+  logger.info({ host: description.host }, "worker started");
+
+  const stop = async () => {
+    logger.info({ running: runs.size }, "worker stopping");
+    await loop.stop();
+    await runs.releaseAll();
+    await Promise.all([...repeats.map((repeat) => repeat.stop()), sweeper.stop(), removals.close()]);
+    await hosts.withdraw(description.host);
+    await scope.close();
+  };
+  let stopped: Promise<void> | undefined;
+  return {
+    hostId: host.hostId,
+    stop: () => {
+      stopped ??= boundedStop(stop, { boundMs: ladderMs(config) + STOP_GRACE_MS, scope, logger });
+      return stopped;
+    },
+  };
+}
+
+/** A stop must not hang on a Redis that is away: what is left undone is on disk and the next start finishes it. */
+async function boundedStop(
+  stop: () => Promise<void>,
+  { boundMs, scope, logger }: { boundMs: number; scope: Scope; logger: Logger },
+): Promise<void> {
+  const timeout = new AbortController();
+  const late = delay(boundMs, "late", { signal: timeout.signal }).catch(() => "in time");
+  const done = await Promise.race([stop().then(() => "in time"), late]);
+  timeout.abort();
+  if (done === "late") {
+    logger.error({ boundMs }, "the worker could not stop cleanly in time; its next start finishes what is on disk");
+    await scope.close();
+  }
+}
+
+function ladderMs({ stop }: Config): number {
+  return stop.powerdownMs + stop.quitMs + stop.termMs;
+}

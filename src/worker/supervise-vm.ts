@@ -1,0 +1,144 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import { parseGoDurationMs } from "../contract/go-duration.ts";
+import type { ConsoleWatch } from "../qemu/console-watch.ts";
+import type { QemuEnd } from "../qemu/qemu-end.ts";
+import { waitForTcpBytes } from "../qemu/readiness.ts";
+import type { RunningQemu } from "../qemu/running-qemu.ts";
+import type { LaunchStore } from "../queue/launch-store.ts";
+import type { VmStore } from "../queue/vm-store.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import type { LaunchEnd } from "./end-plan.ts";
+import type { Launch } from "./launch.ts";
+import { moveVm } from "./move-vm.ts";
+import type { StopReason, StopRequest } from "./stop-request.ts";
+
+/** setTimeout takes no longer wait. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+const NEVER = new Promise<never>(() => undefined);
+
+export interface SuperviseDeps {
+  readonly config: Config;
+  readonly launches: LaunchStore;
+  readonly store: VmStore;
+  readonly logger: Logger;
+  /** Where forwarded ports are bound; undefined: on all interfaces. */
+  readonly forwardBind: string | undefined;
+}
+
+export interface Supervised {
+  readonly launch: Launch;
+  readonly qemu: RunningQemu;
+  readonly stop: StopRequest;
+  /** Sees the console from the first byte on; there when the request's probe looks for a text. */
+  readonly watch: ConsoleWatch | undefined;
+  /** Called once the VM is up: running, and ready where a probe was asked for. */
+  readonly onBooted: () => void;
+}
+
+/** From `running` to the end of the guest, however that comes. The process itself is ended by the caller. */
+export async function superviseVm(deps: SuperviseDeps, vm: Supervised): Promise<LaunchEnd> {
+  const { qemu, stop } = vm;
+  const over = new AbortController();
+  const ttl = fireTtl(deps, vm, over.signal);
+  const ready = becomeReady(deps, vm, over.signal);
+  try {
+    const stopped = new Promise<"stop">((resolve) => {
+      if (stop.signal.aborted) resolve("stop");
+      else stop.signal.addEventListener("abort", () => resolve("stop"), { once: true });
+    });
+    const failed = ready.then(() => NEVER); // a probe that answered ends nothing; a refused move ends the launch
+    const first = await Promise.race([qemu.ended, stopped, failed]);
+    if (first !== "stop") return endOf(first);
+    return await stopVm(deps, vm);
+  } finally {
+    over.abort();
+    await Promise.allSettled([ttl, ready]);
+  }
+}
+
+async function stopVm(deps: SuperviseDeps, { launch, qemu, stop }: Supervised): Promise<LaunchEnd> {
+  const reason: StopReason = stop.reason ?? "released";
+  const { host, epoch } = launch.identity;
+  // Refused only when the launch is not ours any more: then stopping is right all the same.
+  await moveVm(
+    deps,
+    { launch, stop },
+    { to: "stopping", event: { type: "vm.stopping", data: { host, epoch, reason } }, progress: { reason } },
+  ).catch((error) =>
+    deps.logger.warn({ err: error, vmId: launch.identity.vmId }, "the record could not be moved to stopping"),
+  );
+  await qemu.stop({ bounds: deps.config.stop, forced: stop.forced });
+  if (reason !== "boot_timeout") return { kind: "stopped", reason };
+  return {
+    kind: "failure",
+    cause: { code: "boot_timeout", message: `not up within ${launch.spec.bootTimeout ?? "the boot deadline"}` },
+  };
+}
+
+function endOf(end: QemuEnd): LaunchEnd {
+  switch (end.kind) {
+    case "guest-shutdown":
+      return { kind: "guest_ended", reason: "guest_shutdown" };
+    case "guest-reset":
+      return { kind: "guest_ended", reason: "guest_reset" };
+    case "guest-panicked":
+      return { kind: "failure", cause: { code: "guest_panic", message: "the guest's kernel panicked" } };
+    case "internal-error":
+      return {
+        kind: "failure",
+        cause: { code: "qemu_crashed", message: "QEMU reports an internal error: it cannot run the guest on" },
+      };
+    case "exited":
+      return { kind: "failure", cause: exitCause(end), exitCode: end.exitCode ?? undefined };
+  }
+}
+
+function exitCause({ exitCode, signal, reason }: Extract<QemuEnd, { kind: "exited" }>): {
+  code: "qemu_killed" | "qemu_crashed" | "qemu_vanished";
+  message: string;
+} {
+  if (signal === "SIGKILL") return { code: "qemu_killed", message: "QEMU was killed with SIGKILL, not by drover" };
+  if (reason !== null) return { code: "qemu_killed", message: `QEMU was ended from outside (${reason})` };
+  if (signal !== null) return { code: "qemu_crashed", message: `QEMU died of ${signal}` };
+  if (exitCode === null) return { code: "qemu_vanished", message: "QEMU was gone and left no exit code" };
+  return { code: "qemu_crashed", message: `QEMU exited with code ${exitCode}` };
+}
+
+async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSignal): Promise<void> {
+  const { launch, stop, watch, onBooted } = vm;
+  const { probe = { type: "none" } } = launch.spec;
+  if (probe.type === "none") return onBooted();
+  // Bounded by the boot deadline, where there is one, and by the end of the VM: both come as aborts.
+  const wait = { timeoutMs: TIMER_MAX_MS, signal: AbortSignal.any([over, stop.signal]) };
+  const target = { host: deps.forwardBind ?? "127.0.0.1", port: launch.port ?? 0 };
+  try {
+    const readyMs = Math.round(await (watch === undefined ? waitForTcpBytes(target, wait) : watch.wait(wait)));
+    onBooted();
+    const { host, epoch } = launch.identity;
+    const data = { host, epoch, readyMs };
+    await moveVm(deps, vm, {
+      to: "ready",
+      fields: { readyAtMs: String(Date.now()) },
+      event: { type: "vm.ready", data },
+      progress: { readyMs },
+    });
+  } catch (error) {
+    if (over.aborted || stop.signal.aborted) return; // the VM ended or is being stopped before it was ready
+    throw error;
+  }
+}
+
+/** The TTL is an absolute deadline, kept across launches. The removal mark that it writes stops the VM. */
+async function fireTtl({ store }: SuperviseDeps, { launch, stop }: Supervised, over: AbortSignal): Promise<void> {
+  if (launch.spec.ttl === undefined) return;
+  const deadlineAtMs = launch.deadlineAtMs ?? Date.now() + parseGoDurationMs(launch.spec.ttl);
+  while (!over.aborted) {
+    const leftMs = deadlineAtMs - Date.now();
+    if (leftMs <= 0) {
+      await store.requestRemoval({ vmId: launch.identity.vmId, reason: "ttl", by: "drover" });
+      return stop.ask("ttl");
+    }
+    await delay(Math.min(leftMs, TIMER_MAX_MS), undefined, { signal: over, ref: false }).catch(() => undefined); // over: the loop ends
+  }
+}

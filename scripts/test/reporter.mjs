@@ -12,6 +12,7 @@ import { writeFileSync } from "node:fs";
 /** Where the counts go: vitest runs in a process of its own. */
 export const REPORT_VARIABLE = "DROVER_TEST_REPORT";
 
+/** @public vitest loads it by its path */
 export default class CountingReporter {
   /**
    * @param {readonly import("vitest/node").TestModule[]} modules

@@ -29,5 +29,5 @@ export function nearestWord(text: string, words: readonly string[]): string | un
 function refusal(text: string, allowed: readonly string[]): string {
   const nearest = nearestWord(text, allowed);
   const list = `Allowed: ${allowed.join(", ")}.`;
-  return nearest === undefined ? list : `Did you mean ${nearest}? ${list}`;
+  return nearest === undefined ? list : `\n(Did you mean ${nearest}?)\n${list}`;
 }

@@ -22,7 +22,9 @@ function toJson(error: CliError): object {
 
 function toText(error: CliError, terminal: Terminal): string {
   const { errPaint: paint, columns } = terminal;
-  const [first = "", ...more] = error.message.split("\n").flatMap((line) => wrap(printable(line), columns - 7));
+  const [first = "", ...more] = error.message
+    .split("\n")
+    .flatMap((line) => wrap(printable(line.trimEnd()), columns - 7));
   const lines = [`${paint.red("error:")} ${first}`, ...more.map((line) => `       ${line}`)];
   for (const { field, message } of error.problems) {
     const flag = flagOfField(field);

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { FieldProblem } from "../contract/errors.ts";
 import { VmRequest } from "../contract/vm-request.ts";
+import { nearestWord } from "./choice.ts";
 import { UsageError } from "./cli-error.ts";
 import { type RequestFields, withFlags } from "./request-from-flags.ts";
 import type { CliContext } from "./terminal.ts";
@@ -86,9 +87,8 @@ function tryRequest(
 }
 
 function unknownField(key: string): string {
-  const known = Object.keys(VmRequest.shape);
-  const lower = known.find((name) => name.toLowerCase() === key.replace(/[_-]/g, "").toLowerCase());
-  return lower === undefined ? "is not a field of a request" : `is not a field of a request (did you mean ${lower}?)`;
+  const nearest = nearestWord(key.replace(/[_-]/g, ""), Object.keys(VmRequest.shape));
+  return nearest === undefined ? "is no field of a request" : `is no field of a request (did you mean ${nearest}?)`;
 }
 
 async function readText(path: string, context: CliContext): Promise<string> {

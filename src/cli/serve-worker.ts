@@ -1,4 +1,3 @@
-import { reservedPorts } from "../runtime/config/reserved-ports.ts";
 import { startWorker } from "../worker/start-worker.ts";
 import { configFrom, serverLogger, startUnlessStopped, untilStopped } from "./server-setup.ts";
 import type { CliContext } from "./terminal.ts";
@@ -7,10 +6,7 @@ import type { CliContext } from "./terminal.ts";
 export async function runWorker(context: CliContext): Promise<void> {
   const config = configFrom(context);
   const logger = serverLogger(config, "worker", context);
-  const worker = await startUnlessStopped(
-    startWorker({ config, reservedPorts: reservedPorts(config), logger }),
-    context.signal,
-  );
+  const worker = await startUnlessStopped(startWorker({ config, logger }), context.signal);
   await untilStopped(context.signal);
   logger.info("stopping: VMs are given back to the queue; a second signal ends at once");
   await worker.stop();

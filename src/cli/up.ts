@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { pid } from "node:process";
 import { startApi } from "../producer/start-api.ts";
 import { loadConfig } from "../runtime/config/load-config.ts";
-import { reservedPorts } from "../runtime/config/reserved-ports.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { EmbeddedRedis } from "../runtime/embedded-redis.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -33,7 +32,7 @@ export async function runUp(context: CliContext): Promise<void> {
     const api = await startUnlessStopped(startApi({ config, logger: logger.child({ name: "api" }) }), context.signal);
     scope.own(api, (started) => started.close());
     const worker = await startUnlessStopped(
-      startWorker({ config, reservedPorts: reservedPorts(config), logger: logger.child({ name: "worker" }) }),
+      startWorker({ config, logger: logger.child({ name: "worker" }) }),
       context.signal,
     );
     scope.own(worker, (started) => started.stop());

@@ -3,7 +3,9 @@ import { TAIL_MAX_BYTES } from "./limits.ts";
 import { VM_EVENT_TYPES } from "./vm-event.ts";
 
 /** A flag of a query: present without a value means true, as in `?follow`. */
-const flag = z.enum(["", "true", "1", "false", "0"]).transform((text) => text === "" || text === "true" || text === "1");
+const flag = z
+  .enum(["", "true", "1", "false", "0"])
+  .transform((text) => text === "" || text === "true" || text === "1");
 
 export const ConsoleQuery = z.strictObject({
   follow: flag.optional().describe("Go on with what the guest writes until the VM has ended."),
@@ -18,7 +20,9 @@ export const ConsoleQuery = z.strictObject({
 export type ConsoleQuery = z.infer<typeof ConsoleQuery>;
 
 /** Id of an event in the stream. `0` stands before the oldest event that is kept. */
-export const StreamId = z.string().regex(/^\d{1,20}(-\d{1,20})?$/, "must be the id of an event of this stream, for example 1732372845123-0, or 0");
+export const StreamId = z
+  .string()
+  .regex(/^\d{1,20}(-\d{1,20})?$/, "must be the id of an event of this stream, for example 1732372845123-0, or 0");
 
 export const EventsQuery = z.strictObject({
   type: z
@@ -29,7 +33,9 @@ export const EventsQuery = z.strictObject({
     .union([z.uuid(), z.array(z.uuid())])
     .optional()
     .describe("Only events of this VM (repeat the parameter for several)."),
-  after: StreamId.optional().describe("Begin after this event. The header Last-Event-ID wins over it; without both, only new events come."),
+  after: StreamId.optional().describe(
+    "Begin after this event. The header Last-Event-ID wins over it; without both, only new events come.",
+  ),
 });
 export type EventsQuery = z.infer<typeof EventsQuery>;
 
@@ -39,6 +45,8 @@ export const GapNotice = z.strictObject({
   resumedAfter: z.string().describe("Where the stream goes on instead: after this id."),
   reason: z
     .enum(["trimmed", "reset"])
-    .describe("`trimmed`: older than what is kept (DROVER_EVENTS_MAX). `reset`: Redis lost its data; the id is not from this stream."),
+    .describe(
+      "`trimmed`: older than what is kept (DROVER_EVENTS_MAX). `reset`: Redis lost its data; the id is not from this stream.",
+    ),
 });
 export type GapNotice = z.infer<typeof GapNotice>;

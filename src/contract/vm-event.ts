@@ -1,9 +1,13 @@
 import { z } from "zod";
 import { CAUSE_CODES } from "./causes.ts";
 
-const cause = z.strictObject({ code: z.enum(CAUSE_CODES), message: z.string() });
+const cause = z.strictObject({ code: z.enum(CAUSE_CODES), message: z.string() }).describe("Why; the codes are stable.");
 const epoch = z.int().nonnegative().describe("Number of the launch, from 1; grows with every fetch.");
-const launch = { host: z.string(), epoch };
+const launch = { host: z.string().describe("Id of the host that has the launch."), epoch };
+const port = z.int().describe("Port of the host that is forwarded to the guest.");
+const delayMs = z.int().describe("Time until it may be launched again.");
+const exitCode = z.int().nullable().describe("What the guest handed back; null without a result.");
+const attempt = z.int().describe("How many attempts are used by now.");
 
 /**
  * Every event, its data and when it happens. Names are past or present states, never renamed; docs/events.md is made
@@ -13,38 +17,52 @@ export const EVENT_CATALOGUE = {
   "vm.queued": {
     when: "The request was accepted, or a VM went back to the queue without using an attempt, or was retried by hand.",
     data: z.strictObject({
-      pool: z.string(),
+      pool: z.string().describe("Where it waits."),
       reason: z.enum(["accepted", "requeued", "released", "retried_by_hand"]),
       cause: cause.optional(),
-      delayMs: z.int().optional(),
+      delayMs: delayMs.optional(),
     }),
   },
   "vm.preparing": {
     when: "A host took the VM: slot and port are held, files are being made.",
-    data: z.strictObject({ ...launch, port: z.int() }),
+    data: z.strictObject({ ...launch, port }),
   },
   "vm.port_changed": {
     when: "The port turned out to be taken by a foreign process; the next one was taken within the same attempt.",
-    data: z.strictObject({ ...launch, port: z.int(), setAside: z.int() }),
+    data: z.strictObject({ ...launch, port, setAside: z.int().describe("The port that is not used for a while.") }),
   },
-  "vm.starting": { when: "QEMU was started.", data: z.strictObject({ ...launch, port: z.int(), pid: z.int() }) },
+  "vm.starting": {
+    when: "QEMU was started.",
+    data: z.strictObject({ ...launch, port, pid: z.int().describe("Process id of QEMU.") }),
+  },
   "vm.running": {
     when: "QEMU says that the guest runs and the forwarded port is bound by this QEMU.",
-    data: z.strictObject({ ...launch, address: z.string(), port: z.int(), bootMs: z.int() }),
+    data: z.strictObject({
+      ...launch,
+      address: z.string().describe("What a client connects to, with the port."),
+      port,
+      bootMs: z.int().describe("Time since QEMU was started."),
+    }),
   },
-  "vm.ready": { when: "The readiness probe answered.", data: z.strictObject({ ...launch, readyMs: z.int() }) },
+  "vm.ready": {
+    when: "The readiness probe answered.",
+    data: z.strictObject({ ...launch, readyMs: z.int().describe("Time since QEMU was started.") }),
+  },
   "vm.removal_requested": {
     when: "Somebody asked for the removal, or a time limit did. From here on the VM is never launched again.",
-    data: z.strictObject({ reason: z.enum(["requested", "ttl", "queue_timeout"]), by: z.string() }),
+    data: z.strictObject({
+      reason: z.enum(["requested", "ttl", "queue_timeout"]),
+      by: z.string().describe("Owner who asked, or the part of drover that watches time limits."),
+    }),
   },
   "vm.stopping": { when: "The host began to stop the VM.", data: z.strictObject({ ...launch, reason: z.string() }) },
   "vm.retrying": {
     when: "A launch failed and another attempt follows after the delay.",
-    data: z.strictObject({ ...launch, cause, attempt: z.int(), attempts: z.int(), delayMs: z.int() }),
+    data: z.strictObject({ ...launch, cause, attempt, attempts: z.int().describe("How many there are."), delayMs }),
   },
   "vm.completed": {
     when: "The guest ended by itself, with exit code 0 where it handed one back.",
-    data: z.strictObject({ ...launch, reason: z.string(), exitCode: z.int().nullable() }),
+    data: z.strictObject({ ...launch, reason: z.string().describe("How the guest ended."), exitCode }),
   },
   "vm.removed": {
     when: "The VM is gone on request: no process, file, port or secret is left.",
@@ -56,7 +74,13 @@ export const EVENT_CATALOGUE = {
   },
   "vm.failed": {
     when: "The last attempt failed, or the cause makes a retry senseless.",
-    data: z.strictObject({ cause, attempt: z.int(), host: z.string().nullable(), epoch, exitCode: z.int().nullable() }),
+    data: z.strictObject({
+      cause,
+      attempt,
+      host: z.string().nullable().describe("Null when no host had it."),
+      epoch,
+      exitCode,
+    }),
   },
 } as const satisfies Record<string, { when: string; data: z.ZodType }>;
 
@@ -69,12 +93,12 @@ export const CloudEvent = z.strictObject({
   specversion: z.literal("1.0"),
   id: z.string().describe("`<vmId>/<sequence>`: the same event always has the same id."),
   source: z.string().describe("Where the event was written: `/drover/vms`."),
-  type: z.enum(VM_EVENT_TYPES),
+  type: z.enum(VM_EVENT_TYPES).describe("One of the types below."),
   subject: z.string().describe("The VM's id."),
-  time: z.iso.datetime(),
+  time: z.iso.datetime().describe("By the clock of Redis, so that all hosts agree."),
   datacontenttype: z.literal("application/json"),
   sequence: z.string().describe("Counts the events of one VM from 1, without holes (CloudEvents extension)."),
-  owner: z.string(),
-  data: z.record(z.string(), z.unknown()),
+  owner: z.string().describe("Whose VM it is (CloudEvents extension)."),
+  data: z.record(z.string(), z.unknown()).describe("As the type has it, below."),
 });
 export type CloudEvent = z.infer<typeof CloudEvent>;

@@ -65,7 +65,7 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
   await app.register(healthRoutes, { deps });
   await app.register(fastifySwaggerUi, {
     routePrefix: "/docs",
-    theme: { title: "drover API" },
+    theme: { title: "drover API", css: [{ filename: "drover.css", content: ".swagger-ui .topbar { display: none }" }] },
     uiConfig: { displayRequestDuration: true, tryItOutEnabled: false, validatorUrl: null },
   });
   await app.register(boardPages, deps);

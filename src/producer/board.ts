@@ -29,6 +29,7 @@ export async function boardPages(app: FastifyInstance, { queue, gate }: { readon
         boardTitle: "drover",
         miscLinks: [{ text: "API", url: "/docs" }],
         hideDocsLink: true,
+        jobDetails: { defaultTab: "Progress" }, // the VM's state as it is now
         showWorkers: false, // saves a CLIENT LIST per poll; drover's workers are no BullMQ processors
         pollingInterval: { showSetting: true, forceInterval: POLL_S },
       },

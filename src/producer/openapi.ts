@@ -7,13 +7,18 @@ import { GapNotice } from "../contract/stream-query.ts";
 import { CloudEvent } from "../contract/vm-event.ts";
 import { VmRequest, VmSpec } from "../contract/vm-request.ts";
 import { CauseView, LaunchView, Problem, VmAccepted, VmDetail, VmList, VmView } from "../contract/vm-view.ts";
-import { addResponseHeaders } from "./response-headers.ts";
+import { finishDocument } from "./openapi-document.ts";
 
 /** Schemas that the document names, so that generated clients get types of these names. */
 const COMPONENTS = { VmRequest, VmSpec, VmView, VmDetail, VmAccepted, VmList, CauseView, LaunchView, CloudEvent, GapNotice, Problem };
 
+const EXAMPLES: Readonly<Record<string, object>> = {
+  VmRequest: { name: "nightly-42", labels: { team: "weather" }, priority: "normal", ttl: "2h", attempts: 3, probe: { type: "tcp" }, result: true },
+};
+
 for (const [id, schema] of Object.entries(COMPONENTS)) {
-  z.globalRegistry.add(schema, { ...z.globalRegistry.get(schema), id });
+  const example = EXAMPLES[id];
+  z.globalRegistry.add(schema, { ...z.globalRegistry.get(schema), id, ...(example === undefined ? {} : { examples: [example] }) });
 }
 
 const DESCRIPTION = `Runs QEMU virtual machines as durable jobs.
@@ -34,7 +39,7 @@ export const openapi = fp<{ readonly version: string }>(
         ],
       },
       transform: jsonSchemaTransform,
-      transformObject: (document) => addResponseHeaders(jsonSchemaTransformObject(document)),
+      transformObject: (document) => finishDocument(jsonSchemaTransformObject(document)),
     });
     app.get("/openapi.json", { schema: { hide: true } }, async (_request, reply) => reply.type("application/json").send(app.swagger()));
   },

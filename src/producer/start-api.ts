@@ -18,15 +18,15 @@ const CLOSE_GRACE_MS = 5_000;
 
 /** Starts the HTTP API. Returns when it listens; Redis may come later, requests get 503 until then. */
 export async function startApi(options: ApiOptions): Promise<RunningApi> {
-  const { config, logger } = options;
+  const { config } = options;
   assertMayListen(config);
   const scope = new Scope();
   try {
     const secretKeys = await loadSecretKeys(config.secrets);
     const app = scope.own(await buildApp(connectApi({ ...options, secretKeys }, scope)), (built) => built.close());
-    const address = await app.listen({ host: config.http.host, port: config.http.port });
+    const { host, port } = config.http;
+    const address = await app.listen({ host, port, listenTextResolver: (at) => `the HTTP API listens at ${at}` });
     const url = usesTls(config.http) ? address.replace(/^http:/, "https:") : address;
-    logger.info({ url }, "the HTTP API listens");
     let closed: Promise<void> | undefined;
     const close = async () => {
       const cut = setTimeout(() => app.server.closeAllConnections(), CLOSE_GRACE_MS);

@@ -62,10 +62,11 @@ function unknownField(key: string, path: Path): string {
 }
 
 function withValue(message: string, { data, path }: Place): string {
-  if (UNQUOTED_FIELDS.has(String(path[0] ?? "")) || message.includes("(got ") || path.length === 0) return message;
+  if (UNQUOTED_FIELDS.has(String(path[0] ?? "")) || path.length === 0) return message;
   const value = valueAt(data, path);
   if (typeof value !== "string" && typeof value !== "number" && typeof value !== "boolean") return message;
   const quoted = JSON.stringify(value);
+  if (message.includes(quoted)) return message;
   return `${message} (got ${quoted.length > QUOTED_MAX_CHARS ? `${quoted.slice(0, QUOTED_MAX_CHARS)}...` : quoted})`;
 }
 

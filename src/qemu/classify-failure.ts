@@ -36,11 +36,14 @@ export function classifyFailure(evidence: FailureEvidence): Cause {
   if (told !== undefined) return cause(evidence, "qemu_killed", told);
   if (evidence.phase === "start") {
     for (const { cause: code, pattern, names } of FAILURE_PATTERNS) {
-      const line = lines.find((text) => pattern.test(text) && (names === undefined || namesPath(text, evidence.operatorPaths?.[names])));
+      const line = lines.find(
+        (text) => pattern.test(text) && (names === undefined || namesPath(text, evidence.operatorPaths?.[names])),
+      );
       if (line !== undefined) return cause(evidence, code, line);
     }
     // The shell's and sudo's codes for: cannot be run, not found.
-    if (exitCode === 127 || exitCode === 126) return cause(evidence, "qemu_missing", lines.at(-1) ?? `exit code ${exitCode}`);
+    if (exitCode === 127 || exitCode === 126)
+      return cause(evidence, "qemu_missing", lines.at(-1) ?? `exit code ${exitCode}`);
   }
   return cause(evidence, "qemu_crashed", lines.at(-1) ?? `QEMU ended ${howEnded(evidence.exit)} and said nothing`);
 }

@@ -57,7 +57,10 @@ export function environmentFile(vmId: string, spec: VmSpec, secrets: VmSecrets):
  */
 export function quoteEnvironmentValue(name: string, value: string): string {
   if (CONTROL_CHARACTER.test(value)) {
-    throw new LaunchFailure("spec_invalid", `${name} holds a control character, which the environment file cannot carry`);
+    throw new LaunchFailure(
+      "spec_invalid",
+      `${name} holds a control character, which the environment file cannot carry`,
+    );
   }
   return NEEDS_QUOTES.test(value) ? `"${value.replace(/["\\`$]/g, "\\$&")}"` : value;
 }

@@ -30,28 +30,57 @@ export const FAILURE_PATTERNS: readonly FailurePattern[] = [
 
   { cause: "kernel_missing", pattern: /could not open kernel file/ },
   { cause: "kernel_missing", pattern: CANNOT_OPEN, names: "kernel" },
-  { cause: "kernel_invalid", pattern: /invalid kernel header|without PVH ELF Note|Error loading uncompressed kernel|linux kernel too old/ },
+  {
+    cause: "kernel_invalid",
+    pattern: /invalid kernel header|without PVH ELF Note|Error loading uncompressed kernel|linux kernel too old/,
+  },
   { cause: "initrd_missing", pattern: /error reading initrd/ },
   { cause: "initrd_missing", pattern: CANNOT_OPEN, names: "initrd" },
   { cause: "qemu_option_invalid", pattern: /initrd is too large/ },
 
   { cause: "disk_full", pattern: /No space left on device|Disk quota exceeded/ },
   { cause: "disk_locked", pattern: /Failed to get (shared )?"[^"]+" lock|Is another process using the image/ },
-  { cause: "image_invalid", pattern: /Image is not in .* format|not a valid .* image|Could not read .*header|is corrupt|Image is corrupt|invalid size|Invalid argument.*qcow2|Unsupported qcow2 version|backing file format/i },
-  { cause: "image_invalid", pattern: /system firmware block device|combined size of system firmware|device requires \d+ bytes/ },
+  {
+    cause: "image_invalid",
+    pattern:
+      /Image is not in .* format|not a valid .* image|Could not read .*header|is corrupt|Image is corrupt|invalid size|Invalid argument.*qcow2|Unsupported qcow2 version|backing file format/i,
+  },
+  {
+    cause: "image_invalid",
+    pattern: /system firmware block device|combined size of system firmware|device requires \d+ bytes/,
+  },
   { cause: "image_invalid", pattern: /Unknown driver|Unknown file format/ },
   { cause: "firmware_missing", pattern: CANNOT_OPEN, names: "firmware" },
-  { cause: "firmware_missing", pattern: /could not load PC BIOS|Could not open '[^']*(?:OVMF|\.fd|\.igvm)|failed to find romfile/ },
+  {
+    cause: "firmware_missing",
+    pattern: /could not load PC BIOS|Could not open '[^']*(?:OVMF|\.fd|\.igvm)|failed to find romfile/,
+  },
   { cause: "disk_source_missing", pattern: CANNOT_OPEN, names: "diskSource" },
 
   { cause: "tee_unsupported", pattern: /does not accept value '(?:sev|tdx|memory-backend-memfd|igvm)/ },
-  { cause: "tee_unsupported", pattern: /cgs->ready|\bsev_\w+:|\bSEV(?:-\w+)?:|\bSNP_|\/dev\/sev|KVM_TDX|\btdx_\w+:|\bTDX\b|confidential.guest|vm-type .* not supported/ },
+  {
+    cause: "tee_unsupported",
+    pattern:
+      /cgs->ready|\bsev_\w+:|\bSEV(?:-\w+)?:|\bSNP_|\/dev\/sev|KVM_TDX|\btdx_\w+:|\bTDX\b|confidential.guest|vm-type .* not supported/,
+  },
   { cause: "device_unavailable", pattern: /failed to open vhost|vhost-vsock|\/dev\/net\/tun|\bvfio\b|\/dev\/vfio/ },
-  { cause: "cpu_unsupported", pattern: /unable to find CPU model|CPU model '[^']*' requires KVM|doesn't support requested features?(?!:)/ },
-  { cause: "kvm_unavailable", pattern: /Could not access KVM|failed to initialize kvm|invalid accelerator kvm|requires KVM/i },
+  {
+    cause: "cpu_unsupported",
+    pattern: /unable to find CPU model|CPU model '[^']*' requires KVM|doesn't support requested features?(?!:)/,
+  },
+  {
+    cause: "kvm_unavailable",
+    pattern: /Could not access KVM|failed to initialize kvm|invalid accelerator kvm|requires KVM/i,
+  },
 
-  { cause: "memory_exhausted", pattern: /cannot set up guest memory|Cannot allocate memory|unable to map backing store/i },
-  { cause: "resources_exhausted", pattern: /Too many open files|Resource temporarily unavailable|qemu_thread_create|failed to create thread/i },
+  {
+    cause: "memory_exhausted",
+    pattern: /cannot set up guest memory|Cannot allocate memory|unable to map backing store/i,
+  },
+  {
+    cause: "resources_exhausted",
+    pattern: /Too many open files|Resource temporarily unavailable|qemu_thread_create|failed to create thread/i,
+  },
 
   {
     cause: "qemu_option_invalid",

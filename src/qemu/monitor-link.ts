@@ -10,6 +10,9 @@ export interface MonitorLinkOptions {
   /** Connects anew, bounded by itself; called again and again while it fails. */
   readonly redial: (signal: AbortSignal) => Promise<QmpClient>;
   readonly onEvent: (event: QmpEvent) => void;
+  /** The connection is gone, most likely because the process is. */
+  readonly onClosed: () => void;
+  /** It is gone and nobody has called `close()` since, so the process lives without a monitor. */
   readonly onLost: (error: QmpError) => void;
   /** Events may have been missed in between: the status is to be asked for. */
   readonly onBack: () => void;
@@ -63,16 +66,19 @@ export class MonitorLink {
     client.listen(this.#options.onEvent);
     void client.closed.then(async (error) => {
       if (this.#over.signal.aborted) return;
-      this.#options.onLost(error);
-      await this.#redial();
+      this.#options.onClosed();
+      await this.#redial(error);
     });
   }
 
-  async #redial(): Promise<void> {
+  async #redial(error: QmpError): Promise<void> {
     const { signal } = this.#over;
+    let isReported = false;
     while (!signal.aborted) {
       try {
         await pause(REDIAL_INTERVAL_MS, signal);
+        if (!isReported) this.#options.onLost(error);
+        isReported = true;
         const client = await this.#options.redial(signal);
         if (signal.aborted) return client.close();
         this.#client = client;

@@ -16,9 +16,12 @@ export function isPortFree(address: string, port: number): Promise<boolean> {
       const code = errnoOf(error);
       if (code === "EADDRINUSE" || code === "EACCES") return resolve(false);
       if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "EINVAL") {
-        return reject(new LaunchFailure("qemu_option_invalid", `'${address}' (DROVER_FORWARD_BIND) is no address of this host`));
+        return reject(
+          new LaunchFailure("qemu_option_invalid", `'${address}' (DROVER_FORWARD_BIND) is no address of this host`),
+        );
       }
-      if (code === "EMFILE" || code === "ENFILE") return reject(new LaunchFailure("resources_exhausted", error.message));
+      if (code === "EMFILE" || code === "ENFILE")
+        return reject(new LaunchFailure("resources_exhausted", error.message));
       reject(error);
     });
     server.listen({ host: address === "" ? "0.0.0.0" : address, port, exclusive: true }, () => {

@@ -124,7 +124,7 @@ export class QmpClient {
       for (const line of this.#splitter.push(chunk)) this.#take(line);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      this.#fail(new QmpError("malformed", error.message, { cause: error }));
+      this.#failMalformed(error.message);
     }
   }
 
@@ -132,21 +132,26 @@ export class QmpClient {
     const message = parseQmpLine(line);
     switch (message.kind) {
       case "greeting":
-        return this.#reportGreeting(message.version);
+        this.#reportGreeting(message.version);
+        break;
       case "reply":
-        return this.#answer(message.id, (pending) => pending.settle(message.value));
+        this.#answer(message.id, (pending) => pending.settle(message.value));
+        break;
       case "refusal":
-        if (message.id === undefined) {
-          return this.#fail(new QmpError("malformed", `QEMU could not read a command: ${message.description}`));
-        }
-        return this.#answer(message.id, (pending) => pending.fail(new QmpError("refused", message.description)));
+        if (message.id === undefined) this.#failMalformed(`QEMU could not read a command: ${message.description}`);
+        else this.#answer(message.id, (pending) => pending.fail(new QmpError("refused", message.description)));
+        break;
       case "event":
-        if (this.#onEvent !== undefined) return this.#onEvent(message.event);
-        if (this.#early.length < EARLY_EVENTS_MAX) this.#early.push(message.event);
-        return;
+        if (this.#onEvent !== undefined) this.#onEvent(message.event);
+        else if (this.#early.length < EARLY_EVENTS_MAX) this.#early.push(message.event);
+        break;
       case "malformed":
-        return this.#fail(new QmpError("malformed", `QEMU said something that is not QMP: ${message.text}`));
+        this.#failMalformed(`QEMU said something that is not QMP: ${message.text}`);
     }
+  }
+
+  #failMalformed(reason: string): void {
+    this.#fail(new QmpError("malformed", reason));
   }
 
   #answer(id: number, act: (pending: Pending) => void): void {

@@ -63,7 +63,11 @@ function open(path: string): Promise<Socket | "no_socket" | "busy"> {
 }
 
 /** Undefined when the connection closes before the greeting. Throws `busy` when none comes in time. */
-async function greeted(socket: Socket, timeoutMs: number, signal: AbortSignal | undefined): Promise<QmpClient | undefined> {
+async function greeted(
+  socket: Socket,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<QmpClient | undefined> {
   const client = new QmpClient(socket);
   try {
     const greeting = await within(client.greeting, timeoutMs, signal);

@@ -115,7 +115,8 @@ export class LineSplitter {
 
   #hold(part: Buffer): void {
     this.#heldBytes += part.length;
-    if (this.#heldBytes > QMP_LINE_MAX_BYTES) throw new RangeError(`a QMP line is longer than ${QMP_LINE_MAX_BYTES} bytes`);
+    if (this.#heldBytes > QMP_LINE_MAX_BYTES)
+      throw new RangeError(`a QMP line is longer than ${QMP_LINE_MAX_BYTES} bytes`);
     this.#held.push(part);
   }
 }

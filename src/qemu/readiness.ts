@@ -42,9 +42,11 @@ export async function waitForTcpBytes(
         isReady = true;
         over.abort();
       });
-      await pause(TRY_EVERY_MS, AbortSignal.any([over.signal, ...(wait.signal ? [wait.signal] : [])])).catch((error: unknown) => {
-        if (!isReady) throw error;
-      });
+      await pause(TRY_EVERY_MS, AbortSignal.any([over.signal, ...(wait.signal ? [wait.signal] : [])])).catch(
+        (error: unknown) => {
+          if (!isReady) throw error;
+        },
+      );
     }
     return performance.now() - startedMs;
   } finally {

@@ -94,7 +94,8 @@ export class RingReader {
   /** Reads what is there now, once. Rejects when QEMU does not answer, and after `timeoutMs`. */
   async drain(timeoutMs: number): Promise<void> {
     const done = await within(this.#inTurn(), timeoutMs);
-    if (done === TIME_UP) throw new Error(`the ring '${this.#options.spec.device}' could not be read in ${timeoutMs} ms`);
+    if (done === TIME_UP)
+      throw new Error(`the ring '${this.#options.spec.device}' could not be read in ${timeoutMs} ms`);
   }
 
   async #run(): Promise<void> {

@@ -18,6 +18,7 @@ const DRAIN_TIMEOUT_MS = 1_000;
 const FORCED_DRAIN_TIMEOUT_MS = 100;
 /** QEMU's last words on QMP are read before its death is reported. */
 const LAST_WORDS_MS = 200;
+const REBOOT_NOTE_MS = 1_000;
 const LOG_CHECK_MS = 5_000;
 const LOG_BOUND: FileBound = { maxBytes: 256 * 1024, keepBytes: 64 * 1024 };
 
@@ -44,6 +45,7 @@ export class RunningQemu {
   #reportEnd: (end: QemuEnd) => void = () => undefined;
   #lastQmpEvent: QmpEvent | undefined;
   #hostReason: string | null = null;
+  #rebootNotedMs = Number.NEGATIVE_INFINITY;
   #stopping: Promise<StopOutcome> | undefined;
 
   constructor(options: SuperviseOptions, parts: SupervisedParts) {
@@ -59,10 +61,8 @@ export class RunningQemu {
       client: parts.client,
       redial: parts.redial,
       onEvent: (event) => this.#onEvent(event),
-      onLost: (error) => {
-        parts.process.lookClosely?.();
-        this.#observe({ kind: "monitor-lost", reason: error.message });
-      },
+      onClosed: () => parts.process.lookClosely?.(),
+      onLost: (error) => this.#observe({ kind: "monitor-lost", reason: error.message }),
       onBack: () => {
         this.#observe({ kind: "monitor-back" });
         void this.#askStatus();
@@ -75,7 +75,9 @@ export class RunningQemu {
       onSilent: (silentForMs) => this.#observe({ kind: "unresponsive", silentForMs }),
       onBack: () => this.#observe({ kind: "responsive" }),
     });
-    this.#console = options.rings.console ? this.#reader(CONSOLE_RING, options.paths.consoleLog, options.onConsole) : undefined;
+    this.#console = options.rings.console
+      ? this.#reader(CONSOLE_RING, options.paths.consoleLog, options.onConsole)
+      : undefined;
     this.#result = options.rings.result ? this.#reader(RESULT_RING, options.paths.result) : undefined;
     this.#start(parts.status);
   }
@@ -174,7 +176,10 @@ export class RunningQemu {
       path,
       read: async (device, size) => {
         const args = { device, size, format: "base64" } as const;
-        return Buffer.from(await this.#link.execute("ringbuf-read", args, { timeoutMs: RING_READ_TIMEOUT_MS }), "base64");
+        return Buffer.from(
+          await this.#link.execute("ringbuf-read", args, { timeoutMs: RING_READ_TIMEOUT_MS }),
+          "base64",
+        );
       },
       onFileError: (error) => this.#observe({ kind: "output-not-written", error }),
       ...(onChunk && { onChunk }),
@@ -186,8 +191,16 @@ export class RunningQemu {
     this.#hostReason = hostShutdownReason(event) ?? this.#hostReason;
     const end = endOfEvent(event);
     if (end !== undefined) this.#endOnce(end);
-    else if (event.name === "RESET") this.#observe({ kind: "guest-rebooted" });
+    else if (event.name === "RESET") this.#noteReboot();
     else if (event.name === "STOP" && this.#end === undefined) void this.#askStatus();
+  }
+
+  /** A guest may reboot thousands of times in a second; its owner hears of the first. */
+  #noteReboot(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#rebootNotedMs < REBOOT_NOTE_MS) return;
+    this.#rebootNotedMs = nowMs;
+    this.#observe({ kind: "guest-rebooted" });
   }
 
   async #askStatus(): Promise<void> {

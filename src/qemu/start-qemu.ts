@@ -85,7 +85,10 @@ async function boundedBySignal<T>(work: Promise<T>, { qmpTimeoutMs, signal }: St
 }
 
 /** All questions go out at once: QEMU answers them when its main loop first turns, which is what takes its time. */
-async function handshake(client: QmpClient, { vmId, expectedPort, qmpTimeoutMs: timeoutMs }: StartOptions): Promise<string> {
+async function handshake(
+  client: QmpClient,
+  { vmId, expectedPort, qmpTimeoutMs: timeoutMs }: StartOptions,
+): Promise<string> {
   const [first, uuid, forwards] = await Promise.all([
     client.execute("query-status", {}, { timeoutMs }),
     client.execute("query-uuid", {}, { timeoutMs }),

@@ -34,7 +34,11 @@ export interface StopTarget {
   readonly isGuestDown: () => boolean;
   readonly monitor: {
     readonly isOpen: boolean;
-    execute(command: "system_powerdown" | "quit", args: Record<string, never>, options: ExecuteOptions): Promise<unknown>;
+    execute(
+      command: "system_powerdown" | "quit",
+      args: Record<string, never>,
+      options: ExecuteOptions,
+    ): Promise<unknown>;
   };
   /** Called before QEMU is told to quit: the last moment in which its ring buffers can be read. */
   readonly beforeQuit: () => Promise<void>;
@@ -69,7 +73,8 @@ async function descend(target: StopTarget, { bounds, forced }: StopOptions): Pro
     await target.beforeQuit();
     // The connection closing on us is the usual answer; anything else shows in whether the process dies.
     target.monitor.execute("quit", {}, { timeoutMs: bounds.quitMs }).catch(() => undefined);
-    if (await waitForDeath(identity, { timeoutMs: bounds.quitMs, exited })) return guest === "obeyed" ? "powerdown" : "quit";
+    if (await waitForDeath(identity, { timeoutMs: bounds.quitMs, exited }))
+      return guest === "obeyed" ? "powerdown" : "quit";
   }
 
   // QEMU takes SIGTERM as a wish to quit, which a stopped process cannot even read.

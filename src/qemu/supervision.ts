@@ -11,6 +11,7 @@ export type QemuObservation =
   | { readonly kind: "responsive" }
   | { readonly kind: "monitor-lost"; readonly reason: string }
   | { readonly kind: "monitor-back" }
+  /** At most once a second, however often it does. */
   | { readonly kind: "guest-rebooted" }
   /** The guest stands still and may go on: `paused`, `io-error` (its disk is full), ... */
   | { readonly kind: "paused"; readonly status: string }

@@ -26,7 +26,9 @@ export function parseHostForwards(infoUsernet: string): readonly HostForward[] {
  * Rejects as QmpClient.execute does.
  */
 export async function listHostForwards(qmp: QmpClient, timeoutMs: number): Promise<readonly HostForward[]> {
-  return parseHostForwards(await qmp.execute("human-monitor-command", { "command-line": "info usernet" }, { timeoutMs }));
+  return parseHostForwards(
+    await qmp.execute("human-monitor-command", { "command-line": "info usernet" }, { timeoutMs }),
+  );
 }
 
 /** True when this very QEMU forwards `port` of the host. Rejects as QmpClient.execute does. */

@@ -4,6 +4,7 @@ import { parseGoDurationMs } from "../contract/go-duration.ts";
 import type { Tee } from "../contract/qemu-config.ts";
 import type { VmSecrets } from "../contract/vm-request.ts";
 import { prepareDisk } from "../qemu/disk-image.ts";
+import type { OperatorPaths } from "../qemu/failure-patterns.ts";
 import { copyFirmwareVars } from "../qemu/firmware-vars.ts";
 import { writeGuestFiles } from "../qemu/guest-files.ts";
 import { isPortFree } from "../qemu/port-check.ts";
@@ -16,6 +17,7 @@ import type { LaunchStore } from "../queue/launch-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import type { Launch } from "./launch.ts";
 import { moveVm, saveLaunch } from "./move-vm.ts";
+import type { SecretMask } from "./secret-mask.ts";
 import type { StopRequest } from "./stop-request.ts";
 
 /** More foreign listeners than this in one launch are no accident of timing; the VM goes back to the queue. */
@@ -38,6 +40,7 @@ export interface QemuLaunchDeps {
 export interface QemuOrder {
   readonly launch: Launch;
   readonly secrets: VmSecrets;
+  readonly mask: SecretMask;
   readonly stop: StopRequest;
   readonly onConsole: (chunk: RingChunk) => void;
 }
@@ -86,7 +89,7 @@ async function makeFiles(
 
 async function startOnPort(
   deps: QemuLaunchDeps,
-  { launch, secrets, stop, onConsole }: QemuOrder,
+  { launch, secrets, mask, stop, onConsole }: QemuOrder,
 ): Promise<RunningQemu> {
   const { config, logger } = deps;
   const { identity, paths } = launch;
@@ -95,22 +98,26 @@ async function startOnPort(
   const [binPath = "", ...args] = commandLine(deps, launch, secrets);
   launch.command = shellLine(maskCommand([binPath, ...args]));
   logger.info({ vmId: identity.vmId, epoch: identity.epoch, command: launch.command }, "starting QEMU");
-  const known: Promise<void>[] = [];
   const qemu = await startQemu({
     binPath,
     args,
     paths,
+    // Relative paths of the operator's (img/bzImage) start where the worker stands, as with Cocos.
+    cwd: process.cwd(),
     vmId: identity.vmId,
+    rings: { console: true, result: launch.spec.result === true },
     expectedPort: port,
     qmpTimeoutMs: config.launch.qmpTimeoutMs,
     signal: stop.signal,
-    onSpawned: ({ pid, startTimeTicks }) => {
-      known.push(saveLaunch(launch, { pid, startTimeTicks, port }), publishStarting(deps, launch, stop, pid));
-      for (const write of known) write.catch(() => undefined); // awaited below; until then a failure is nobody's yet
+    operatorPaths: operatorPaths(config),
+    mask: (text) => mask.maskText(text),
+    onConsole,
+    onObservation: (seen) => logger.info({ vmId: identity.vmId, seen }, "seen of a VM"),
+    onSpawned: async ({ pid, startTimeTicks }) => {
+      await Promise.all([saveLaunch(launch, { pid, startTimeTicks, port }), publishStarting(deps, launch, stop, pid)]);
     },
   });
   try {
-    await Promise.all(known);
     const bootMs = Math.round(performance.now() - startedMs);
     const { host, epoch } = identity;
     await moveVm(
@@ -179,6 +186,16 @@ function commandLine(
     endOnReboot: spec.onReboot === "end",
   });
   return [binPath, ...cocos, ...drover];
+}
+
+/** The operator's files, by which a failure tells a missing kernel from a missing firmware. */
+function operatorPaths({ qemu }: Config): OperatorPaths {
+  return {
+    kernel: qemu.kernelFile,
+    initrd: qemu.rootFsFile,
+    firmware: [qemu.ovmfCode.file, qemu.ovmfVars.file, qemu.tdx.ovmfFile, qemu.igvm.file],
+    diskSource: qemu.disk.srcFile,
+  };
 }
 
 function portOf({ port }: Launch): number {

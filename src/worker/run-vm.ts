@@ -83,7 +83,7 @@ async function launchAndSupervise(
       watch?.feed(chunk);
       publisher.push(mask.push(chunk.bytes), chunk.skipped ? 1 : 0); // how much is missing, nobody knows
     };
-    const qemu = await launchQemu(deps, { launch, secrets, stop, onConsole });
+    const qemu = await launchQemu(deps, { launch, secrets, mask, stop, onConsole });
     hand.qemu = qemu;
     const onBooted = () => {
       bootLimit.clear();

@@ -13,6 +13,7 @@ import { Sweeper } from "../queue/sweeper.ts";
 import { VmQueue } from "../queue/vm-queue.ts";
 import { VmStore } from "../queue/vm-store.ts";
 import { VmUpkeep } from "../queue/vm-upkeep.ts";
+import { reservedPorts } from "../runtime/config/reserved-ports.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { Scope } from "../runtime/scope.ts";
 import { loadSecretKeys } from "../runtime/secret-keys.ts";
@@ -43,28 +44,17 @@ export interface StartedWorker {
  * Starts the worker of this host. Returns once it fetches. Throws `config_invalid` when the state directory, the
  * listening addresses or the wished TEE cannot be had.
  */
-export async function startWorker({
-  config,
-  reservedPorts,
-  logger,
-}: {
-  config: Config;
-  reservedPorts: readonly number[];
-  logger: Logger;
-}): Promise<StartedWorker> {
+export async function startWorker({ config, logger }: { config: Config; logger: Logger }): Promise<StartedWorker> {
   const scope = new Scope();
   try {
-    return await assemble(scope, { config, reservedPorts, logger });
+    return await assemble(scope, { config, logger });
   } catch (error) {
     await scope.close();
     throw error;
   }
 }
 
-async function assemble(
-  scope: Scope,
-  options: { config: Config; reservedPorts: readonly number[]; logger: Logger },
-): Promise<StartedWorker> {
+async function assemble(scope: Scope, options: { config: Config; logger: Logger }): Promise<StartedWorker> {
   const { config, logger } = options;
   const keys = redisKeys(config.redis.prefix);
   const host = scope.own(
@@ -78,7 +68,7 @@ async function assemble(
     );
   const redis = connect("worker", "worker");
   const bull = connect("worker", "bull");
-  const range = { ...config.qemu.hostFwdRange, reserved: options.reservedPorts };
+  const range = { ...config.qemu.hostFwdRange, reserved: reservedPorts(config) };
   const description = await describeHost({ config, host, redis, logger });
   const store = new VmStore({ redis, keys, eventsMax: config.eventsMax, keep: config.keep });
   const launches = new LaunchStore({

@@ -1,10 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { parseGoDurationMs } from "../contract/go-duration.ts";
+import { causeOfEnd } from "../qemu/classify-failure.ts";
 import type { ConsoleWatch } from "../qemu/console-watch.ts";
 import type { QemuEnd } from "../qemu/qemu-end.ts";
 import { waitForTcpBytes } from "../qemu/readiness.ts";
 import type { RunningQemu } from "../qemu/running-qemu.ts";
+import { readOutputs } from "../qemu/vm-outputs.ts";
 import type { LaunchStore } from "../queue/launch-store.ts";
 import type { VmStore } from "../queue/vm-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
@@ -49,7 +51,7 @@ export async function superviseVm(deps: SuperviseDeps, vm: Supervised): Promise<
     });
     const failed = ready.then(() => NEVER); // a probe that answered ends nothing; a refused move ends the launch
     const first = await Promise.race([qemu.ended, stopped, failed]);
-    if (first !== "stop") return endOf(first);
+    if (first !== "stop") return await endOf(qemu, first);
     return await stopVm(deps, vm);
   } finally {
     over.abort();
@@ -76,33 +78,13 @@ async function stopVm(deps: SuperviseDeps, { launch, qemu, stop }: Supervised): 
   };
 }
 
-function endOf(end: QemuEnd): LaunchEnd {
-  switch (end.kind) {
-    case "guest-shutdown":
-      return { kind: "guest_ended", reason: "guest_shutdown" };
-    case "guest-reset":
-      return { kind: "guest_ended", reason: "guest_reset" };
-    case "guest-panicked":
-      return { kind: "failure", cause: { code: "guest_panic", message: "the guest's kernel panicked" } };
-    case "internal-error":
-      return {
-        kind: "failure",
-        cause: { code: "qemu_crashed", message: "QEMU reports an internal error: it cannot run the guest on" },
-      };
-    case "exited":
-      return { kind: "failure", cause: exitCause(end), exitCode: end.exitCode ?? undefined };
-  }
-}
-
-function exitCause({ exitCode, signal, reason }: Extract<QemuEnd, { kind: "exited" }>): {
-  code: "qemu_killed" | "qemu_crashed" | "qemu_vanished";
-  message: string;
-} {
-  if (signal === "SIGKILL") return { code: "qemu_killed", message: "QEMU was killed with SIGKILL, not by drover" };
-  if (reason !== null) return { code: "qemu_killed", message: `QEMU was ended from outside (${reason})` };
-  if (signal !== null) return { code: "qemu_crashed", message: `QEMU died of ${signal}` };
-  if (exitCode === null) return { code: "qemu_vanished", message: "QEMU was gone and left no exit code" };
-  return { code: "qemu_crashed", message: `QEMU exited with code ${exitCode}` };
+/** A guest that ended itself is no failure; everything else has a cause, for which QEMU's own output is looked at. */
+async function endOf(qemu: RunningQemu, end: QemuEnd): Promise<LaunchEnd> {
+  const { qemu: output } = await readOutputs(qemu.paths);
+  const cause = causeOfEnd(end, output);
+  if (cause === undefined)
+    return { kind: "guest_ended", reason: end.kind === "guest-reset" ? "guest_reset" : "guest_shutdown" };
+  return { kind: "failure", cause, exitCode: end.kind === "exited" ? (end.exitCode ?? undefined) : undefined };
 }
 
 async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSignal): Promise<void> {

@@ -32,7 +32,11 @@ afterEach(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
-function start(args: readonly string[]): { errors: string; readonly child: ChildProcess; readonly ended: Promise<number | null> } {
+function start(args: readonly string[]): {
+  errors: string;
+  readonly child: ChildProcess;
+  readonly ended: Promise<number | null>;
+} {
   const child = spawn(QEMU, [...args, "-S"], { stdio: ["ignore", "ignore", "pipe"], cwd: home });
   const ended = new Promise<number | null>((resolve) => child.on("exit", resolve));
   const started = { child, ended, errors: "" };
@@ -64,7 +68,10 @@ async function qmp(path: string, qemu: { readonly child: ChildProcess; readonly 
   return ask;
 }
 
-async function connected(path: string, qemu: { readonly child: ChildProcess; readonly errors: string }): Promise<Socket> {
+async function connected(
+  path: string,
+  qemu: { readonly child: ChildProcess; readonly errors: string },
+): Promise<Socket> {
   for (let tries = 0; tries < 400; tries++) {
     if (qemu.child.exitCode !== null) throw new Error(`QEMU ended: ${qemu.errors}`);
     if (existsSync(path)) {
@@ -136,9 +143,12 @@ test("the whole command starts in the real QEMU, and each part of drover's layer
   const chardevs = JSON.stringify(await ask("query-chardev"));
   expect(chardevs).toMatch(/"filename":"ringbuf","label":"console"|"label":"console","filename":"ringbuf"/);
   expect(chardevs).toContain('"result"');
-  expect(await ask("human-monitor-command", { "command-line": "info usernet" })).toMatch(new RegExp(`127\\.0\\.0\\.1\\s+${hostPort}\\s`));
+  expect(await ask("human-monitor-command", { "command-line": "info usernet" })).toMatch(
+    new RegExp(`127\\.0\\.0\\.1\\s+${hostPort}\\s`),
+  );
   const tree = String(await ask("human-monitor-command", { "command-line": "info qtree" }));
-  for (const device of ["virtio-serial-pci", "virtserialport", "pvpanic", "virtio-9p-pci", "virtio-net-pci"]) expect(tree).toContain(device);
+  for (const device of ["virtio-serial-pci", "virtserialport", "pvpanic", "virtio-9p-pci", "virtio-net-pci"])
+    expect(tree).toContain(device);
   expect(tree).toContain('name = "drover.result"');
   const blocks = JSON.stringify(await ask("query-block"));
   expect(blocks).toContain(JSON.stringify(paths.ovmfVars));
@@ -159,7 +169,10 @@ test("with seabios and a disk the command starts without pflash drives and with 
 });
 
 test("the shell line of a command starts the same QEMU when it is pasted into a shell", async () => {
-  const { command, paths } = await prepared({ DROVER_FIRMWARE: "seabios", MANAGER_QEMU_KERNEL_CMDLINE: "it's a \"test\" $HOME" });
+  const { command, paths } = await prepared({
+    DROVER_FIRMWARE: "seabios",
+    MANAGER_QEMU_KERNEL_CMDLINE: 'it\'s a "test" $HOME',
+  });
   const line = shellLine([command.binPath, ...command.cocos, ...command.drover, "-S"]);
   const child = spawn("/bin/sh", ["-c", `exec ${line}`], { stdio: ["ignore", "ignore", "pipe"], cwd: home });
   const ended = new Promise<number | null>((resolve) => child.on("exit", resolve));
@@ -182,7 +195,21 @@ test("read-only shares are asked for by -set, which QEMU takes only for a share 
 });
 
 test("QEMU reads every odd file name back as it was, when the option builder has written it", async () => {
-  const names = ["a,b", ",", ",,", "a,,b,", "a=b,readonly=on", "id=x", "with blank", "quote'\"", "per%cent", "é,ü", "back\\slash", "-dash", "a:b"];
+  const names = [
+    "a,b",
+    ",",
+    ",,",
+    "a,,b,",
+    "a=b,readonly=on",
+    "id=x",
+    "with blank",
+    "quote'\"",
+    "per%cent",
+    "é,ü",
+    "back\\slash",
+    "-dash",
+    "a:b",
+  ];
   const socket = join(home, "q.sock");
   const drives = names.flatMap((name, index) => {
     const file = join(home, `f${index}`, name);

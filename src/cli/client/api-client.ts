@@ -62,8 +62,7 @@ export class ApiClient {
   ): AsyncGenerator<Uint8Array> {
     const query = { ...(options.follow ? { follow: "true" } : {}), bytes: options.bytes };
     const headers = { accept: "text/plain, application/problem+json" };
-    const response = await openStream(this.target, { path: `${vmPath(id)}/console`, query, headers });
-    yield* response.body;
+    yield* await openStream(this.target, { path: `${vmPath(id)}/console`, query, headers });
   }
 }
 

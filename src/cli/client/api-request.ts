@@ -37,10 +37,7 @@ export async function callApi<S extends z.ZodType>(target: ApiTarget, call: ApiC
 }
 
 /** Opens an endless reply. Only the answer's head is bounded in time. */
-export async function openStream(
-  target: ApiTarget,
-  call: ApiCall,
-): Promise<Response & { readonly body: NonNullable<Response["body"]> }> {
+export async function openStream(target: ApiTarget, call: ApiCall): Promise<AsyncIterable<Uint8Array>> {
   const timeoutMs = target.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
   const head = new AbortController();
   const timer = setTimeout(() => head.abort(new DOMException("no answer in time", "TimeoutError")), timeoutMs);
@@ -48,7 +45,7 @@ export async function openStream(
     const response = await send(target, call, AbortSignal.any([target.signal, head.signal]), timeoutMs);
     if (!response.ok) throw problemError(target.baseUrl, response, await response.text());
     if (response.body === null) throw foreignReply(target.baseUrl, "an empty reply where a stream was expected");
-    return Object.assign(response, { body: response.body });
+    return response.body;
   } finally {
     clearTimeout(timer);
   }

@@ -68,12 +68,12 @@ async function* readOnce(
   const headers: Record<string, string> = { accept: "text/event-stream, application/problem+json" };
   if (place.lastId !== undefined) headers["last-event-id"] = place.lastId;
   try {
-    const response = await openStream(watched, { path: "v1/events", query: filter, headers });
+    const body = await openStream(watched, { path: "v1/events", query: filter, headers });
     yield { kind: "open", complete: !place.again || place.lastId !== undefined };
     place.again = true;
     const parser = new SseParser();
     const decoder = new TextDecoder();
-    for await (const chunk of response.body) {
+    for await (const chunk of body) {
       timer.refresh();
       for (const message of parser.push(decoder.decode(chunk, { stream: true }))) {
         yield toItem(target, message);

@@ -33,7 +33,7 @@ export const consoleRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; reado
         querystring: ConsoleQuery,
         response: {
           200: { description: "The guest's output.", content: { "text/plain": { schema: Output } } },
-          ...problemResponses("invalid_request", "vm_not_found", "vm_gone", "too_many_requests", "redis_unavailable"),
+          ...problemResponses("invalid_request", "not_acceptable", "vm_not_found", "vm_gone", "too_many_requests", "redis_unavailable"),
         },
       },
     },

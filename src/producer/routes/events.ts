@@ -35,7 +35,7 @@ export const eventsRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; readon
         headers,
         response: {
           200: { description: "The stream.", content: { "text/event-stream": { schema: z.string() } } },
-          ...problemResponses("invalid_request", "too_many_requests", "redis_unavailable"),
+          ...problemResponses("invalid_request", "not_acceptable", "too_many_requests", "redis_unavailable"),
         },
       },
     },

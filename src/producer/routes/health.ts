@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { Problem } from "../../contract/vm-view.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { problemResponses } from "../problem-responses.ts";
 import { REDIS_RETRY_AFTER_S } from "../redis-fault.ts";
@@ -60,7 +61,10 @@ export const healthRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = a
         response: {
           ...problemResponses(),
           200: Readiness.describe("Requests are served."),
-          503: Readiness.describe("They are not, for these reasons."),
+          503: {
+            description: "They are not, for these reasons; or this server is shutting down (a problem document).",
+            content: { "application/json": { schema: Readiness }, "application/problem+json": { schema: Problem } },
+          },
         },
       },
     },

@@ -42,6 +42,7 @@ export const submitRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = as
         200: VmAccepted.describe("This very request was accepted before under its idempotency key (`replayed` is true)."),
         ...problemResponses(
           "invalid_request",
+          "not_acceptable",
           "malformed_body",
           "idempotency_conflict",
           "vm_gone",

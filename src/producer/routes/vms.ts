@@ -30,7 +30,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
         description: "Newest first. All filters given must fit. A page may be short and still have a next one; the last page has `next: null`.",
         tags: ["VMs"],
         querystring: ListQuery,
-        response: { 200: VmList.describe("A page of VMs."), ...problemResponses("invalid_request", "redis_unavailable") },
+        response: { 200: VmList.describe("A page of VMs."), ...problemResponses("invalid_request", "not_acceptable", "redis_unavailable") },
       },
     },
     async ({ principal, query }) => {
@@ -51,7 +51,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
         description: "The VM with the last lines of its console and of QEMU's own output, which stay when a launch is over.",
         tags: ["VMs"],
         params: VmPath,
-        response: { 200: VmDetail.describe("The VM."), ...problemResponses("vm_not_found", "vm_gone", "redis_unavailable") },
+        response: { 200: VmDetail.describe("The VM."), ...problemResponses("vm_not_found", "not_acceptable", "vm_gone", "redis_unavailable") },
       },
     },
     async ({ principal, params }) => {
@@ -74,7 +74,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
         response: {
           200: VmView.describe("It has ended: nothing of it runs, and no file, port or secret is left."),
           202: VmView.describe("A host still has to stop it."),
-          ...problemResponses("vm_not_found", "vm_gone", "redis_unavailable"),
+          ...problemResponses("vm_not_found", "not_acceptable", "vm_gone", "redis_unavailable"),
         },
       },
     },
@@ -97,7 +97,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
         headers: prefer("the guest runs again"),
         response: {
           202: VmView.describe("It is queued again."),
-          ...problemResponses("vm_not_found", "not_retryable", "secrets_gone", "vm_gone", "redis_unavailable"),
+          ...problemResponses("vm_not_found", "not_acceptable", "not_retryable", "secrets_gone", "vm_gone", "redis_unavailable"),
         },
       },
     },

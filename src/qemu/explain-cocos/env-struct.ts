@@ -1,7 +1,7 @@
 /**
  * The struct that Cocos parses the environment into, field by field in Go's order, which is the order of its error
- * texts. Names, types and defaults are those of manager/qemu/config.go (commit 747aaaa5); the places of EnableDisk and
- * of the GPU fields are inferred, which shows only where several values are wrong at once.
+ * texts (manager/qemu/config.go). The order is that of v0.9.0. The fields for disk and GPU are younger; where they stand
+ * between the others is inferred, which shows only where EnableDisk is one of several bad values.
  */
 export interface EnvField {
   /** Go's name, as it stands in error texts. */

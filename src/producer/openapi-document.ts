@@ -17,15 +17,24 @@ const BY_STATUS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "503": { "Retry-After": "Seconds until another try makes sense." },
 };
 
+const Document = z.looseObject({
+  paths: z.record(z.string(), z.record(z.string(), z.unknown())).default({}),
+  components: z.looseObject({ schemas: z.record(z.string(), z.unknown()).default({}) }).default({ schemas: {} }),
+});
 const Operation = z.looseObject({ operationId: z.string().optional(), responses: z.record(z.string(), z.looseObject({})).optional() });
 
-/** Writes the response headers into an OpenAPI document, which the schemas of the routes have no place for. */
-export function addResponseHeaders<Document extends object>(document: Document): Document {
-  const { paths } = z.looseObject({ paths: z.record(z.string(), z.record(z.string(), z.unknown())).default({}) }).parse(document);
-  const described = Object.fromEntries(
-    Object.entries(paths).map(([path, methods]) => [path, Object.fromEntries(Object.entries(methods).map(([method, operation]) => [method, withHeaders(operation)]))]),
+/**
+ * Finishes an OpenAPI document: adds the response headers, which the schemas of the routes have no place for, and
+ * merges the two copies of each named schema (as read and as written), which are the same for all of ours.
+ */
+export function finishDocument(document: object): object {
+  const merged: unknown = JSON.parse(JSON.stringify(document), (_name, value: unknown) =>
+    typeof value === "string" ? value.replace(/^(#\/components\/schemas\/\w+)Input$/, "$1") : value,
   );
-  return { ...document, paths: described };
+  const { paths, components, ...rest } = Document.parse(merged);
+  const described = mapValues(paths, (methods) => mapValues(methods, withHeaders));
+  const schemas = Object.fromEntries(Object.entries(components.schemas).filter(([name]) => !name.endsWith("Input")));
+  return { ...rest, paths: described, components: { ...components, schemas } };
 }
 
 function withHeaders(operation: unknown): unknown {
@@ -34,11 +43,15 @@ function withHeaders(operation: unknown): unknown {
   const { operationId = "", responses } = parsed.data;
   const described = Object.entries(responses).map(([status, response]) => {
     const headers = { ...ALWAYS, ...BY_STATUS[status], ...SOMETIMES[operationId]?.[status] };
-    return [status, { ...response, headers: Object.fromEntries(Object.entries(headers).map(([name, text]) => [name, header(text)])) }];
+    return [status, { ...response, headers: mapValues(headers, header) }];
   });
   return { ...parsed.data, responses: Object.fromEntries(described) };
 }
 
 function header(description: string): object {
   return { description, schema: { type: "string" } };
+}
+
+function mapValues<In, Out>(record: Readonly<Record<string, In>>, map: (value: In) => Out): Record<string, Out> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value)]));
 }

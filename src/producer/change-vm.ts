@@ -8,10 +8,14 @@ import { notFound, readVm } from "./read-vm.ts";
  * Asks for the removal of a VM; from then on it never runs again. Gives the record afterwards: final when nothing had
  * to be stopped, else the host has been told. Twice is no error.
  */
-export async function removeVm(deps: ApiDeps, principal: Principal, vmId: string): Promise<VmRecord> {
+export async function removeVm(
+  deps: ApiDeps,
+  principal: Principal,
+  { vmId, force }: { readonly vmId: string; readonly force: boolean },
+): Promise<VmRecord> {
   const { gate, store, queue, logger } = deps;
   await readVm(deps, principal, vmId);
-  const outcome = await gate.run(() => store.requestRemoval({ vmId, reason: "requested", by: principal.owner }));
+  const outcome = await gate.run(() => store.requestRemoval({ vmId, reason: "requested", by: principal.owner, force }));
   if (outcome.kind === "not_found") throw notFound(vmId);
   const { host } = outcome;
   if (outcome.kind === "marked" && host !== undefined) {

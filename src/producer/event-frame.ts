@@ -1,5 +1,5 @@
 import type { CloudEvent } from "../contract/vm-event.ts";
-import type { GapNotice } from "../contract/stream-query.ts";
+import type { GapNotice } from "../contract/http-query.ts";
 import type { StoredEvent } from "../queue/event-log.ts";
 
 /** Frames of one event are the same for all readers. */

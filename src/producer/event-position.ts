@@ -1,4 +1,4 @@
-import type { GapNotice } from "../contract/stream-query.ts";
+import type { GapNotice } from "../contract/http-query.ts";
 import { compareStreamIds } from "../queue/event-log.ts";
 
 /** Where a reader starts, and whether it misses something by that. */

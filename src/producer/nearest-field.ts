@@ -1,5 +1,5 @@
 import { distance } from "fastest-levenshtein";
-import { ConsoleQuery, EventsQuery } from "../contract/stream-query.ts";
+import { ConsoleQuery, EventsQuery } from "../contract/http-query.ts";
 import { VmRequest } from "../contract/vm-request.ts";
 import { ListQuery } from "../contract/vm-view.ts";
 

@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import fp from "fastify-plugin";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { GapNotice } from "../contract/stream-query.ts";
+import { GapNotice } from "../contract/http-query.ts";
 import { CloudEvent } from "../contract/vm-event.ts";
 import { VmRequest, VmSpec } from "../contract/vm-request.ts";
 import { CauseView, LaunchView, Problem, VmAccepted, VmDetail, VmList, VmView } from "../contract/vm-view.ts";

@@ -1,12 +1,22 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
-import type { VmEventData, VmEventType } from "../contract/vm-event.ts";
+import type { VmEventType } from "../contract/vm-event.ts";
 import { LaunchRecord } from "../contract/vm-record.ts";
-import { PRIORITY_CLASSES, type PriorityClass } from "../contract/vm-request.ts";
+import { PRIORITY_CLASSES } from "../contract/vm-request.ts";
 import { LAUNCH_STATES, VM_STATES, type VmState } from "../contract/vm-state.ts";
 import { ALLOWED_FROM } from "../contract/vm-transition.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import type { RedisClient } from "./connection.ts";
+import {
+  type LaunchHistory,
+  type LaunchIdentity,
+  type Move,
+  type MoveOutcome,
+  type PrepareOutcome,
+  type PrepareRefusal,
+  type RecordFields,
+  RemovalMark,
+} from "./launch-moves.ts";
 import { loadScript } from "./lua-script.ts";
 import { holderText, type PortRange } from "./port-slots.ts";
 import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
@@ -20,74 +30,14 @@ const PortReply = z.tuple([z.number(), z.number(), z.number()]);
 const PrepareReply = z.tuple([z.number(), z.number(), z.number()]).rest(z.array(z.string()));
 const MoveReply = z.tuple([z.number(), z.union([z.enum(VM_STATES), z.literal("")])]);
 
-const RemovalMark = z.object({
-  reason: z.enum(["requested", "ttl", "queue_timeout"]),
-  force: z.boolean().default(false),
-});
-export type RemovalMark = z.infer<typeof RemovalMark>;
-
-/** Who a launch is to Redis: host, epoch and token are compared in every script. */
-export interface LaunchIdentity {
-  readonly vmId: string;
-  readonly pool: string;
-  readonly priority: PriorityClass;
-  readonly host: string;
-  readonly epoch: number;
-  readonly token: string;
-}
-
-const PREPARE_REFUSALS = {
+const PREPARE_REFUSALS: Readonly<Record<number, PrepareRefusal>> = {
   0: "no_port",
   [-1]: "no_record",
   [-2]: "not_owner",
   [-3]: "wrong_state",
   [-4]: "marked",
   [-5]: "avoided",
-} as const satisfies Record<number, string>;
-type PrepareRefusal = (typeof PREPARE_REFUSALS)[keyof typeof PREPARE_REFUSALS];
-
-export type PrepareOutcome =
-  | { readonly kind: "prepared"; readonly port: number; readonly freePorts: number; readonly history: LaunchHistory }
-  /** `not_owner`: fenced; `wrong_state`: final already, settle the job from the record; `marked`: ended here as removed; `avoided`: this VM
-   * keeps away from this host for now. */
-  | { readonly kind: PrepareRefusal; readonly freePorts: number };
-
-/** What earlier launches left in the record. */
-export interface LaunchHistory {
-  readonly attemptsMade: number;
-  readonly launches: readonly LaunchRecord[];
-  /** When the TTL ends, if an earlier launch has run. */
-  readonly deadlineAtMs: number | undefined;
-  /** Hosts that failed this VM by a fault of their own, with the time until which they are avoided. */
-  readonly avoid: Readonly<Record<string, number>>;
-}
-
-/** Values are texts as Redis holds them; null deletes the field. */
-export type RecordFields = Readonly<Record<string, string | null>>;
-
-export interface Move<T extends VmEventType = VmEventType> {
-  readonly to: VmState;
-  readonly event: { readonly type: T; readonly data: VmEventData<T> };
-  readonly fields?: RecordFields;
-  /** Shown on the dashboard. */
-  readonly progress: Readonly<Record<string, unknown>>;
-  /** Starts the TTL, unless an earlier launch has. */
-  readonly ttlMs?: number | undefined;
-  /** Given when the host holds nothing of the VM any more. */
-  readonly leave?: Leave | undefined;
-}
-
-export interface Leave {
-  readonly port: number | undefined;
-  /** What becomes of the sealed secrets: a number is how long they stay, in ms. */
-  readonly box: "keep" | "delete" | number;
-  readonly tail: { readonly console: string; readonly qemu: string } | undefined;
-  readonly final: boolean;
-  /** How long the record of a final VM is kept. */
-  readonly keepMs: number;
-}
-
-export type MoveOutcome = "done" | "no_record" | "not_owner" | "wrong_state" | "marked";
+};
 const MOVE_OUTCOMES: Readonly<Record<number, MoveOutcome>> = {
   1: "done",
   [-1]: "no_record",
@@ -156,7 +106,7 @@ export class LaunchStore {
     );
     const [code, port, freePorts, history = []] = PrepareReply.parse(reply);
     if (code === 1) return { kind: "prepared", port, freePorts, history: readHistory(history) };
-    return { kind: (PREPARE_REFUSALS as Readonly<Record<number, PrepareRefusal>>)[code] ?? "not_owner", freePorts };
+    return { kind: PREPARE_REFUSALS[code] ?? "not_owner", freePorts };
   }
 
   /** TRANSITION: state and event together, or an outcome that says why not. A resent command changes nothing. */

@@ -5,7 +5,7 @@ import type { Tee } from "../contract/qemu-config.ts";
 import { decideGpu, decideTee, describeTee, detectGpu, detectTee } from "../qemu/host-detection.ts";
 import type { RedisClient } from "../queue/connection.ts";
 import type { HostDescription } from "../queue/host-registry.ts";
-import type { RecordFields } from "../queue/launch-store.ts";
+import type { RecordFields } from "../queue/launch-moves.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { DROVER_VERSION } from "../runtime/version.ts";
 import type { HostState } from "./host-state.ts";

@@ -6,7 +6,8 @@ import { removeDiskAndVariables, removeGuestFiles, removeVmDirectory } from "../
 import type { VmOutputs } from "../qemu/vm-outputs.ts";
 import type { HostRegistry } from "../queue/host-registry.ts";
 import type { JobClaims } from "../queue/job-claims.ts";
-import type { LaunchStore, RemovalMark } from "../queue/launch-store.ts";
+import type { RemovalMark } from "../queue/launch-moves.ts";
+import type { LaunchStore } from "../queue/launch-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { type EndPlan, type LaunchEnd, planEnd } from "./end-plan.ts";
 import type { Launch } from "./launch.ts";

@@ -1,7 +1,7 @@
 import type { LaunchRecord } from "../contract/vm-record.ts";
 import type { VmSpec } from "../contract/vm-request.ts";
 import type { VmPaths } from "../qemu/vm-paths.ts";
-import type { LaunchIdentity } from "../queue/launch-store.ts";
+import type { LaunchIdentity } from "../queue/launch-moves.ts";
 import type { LocalRecord } from "./local-record.ts";
 
 /** One launch in this worker's hands: prepared, with its port, its directory and its intent on disk. */

@@ -1,7 +1,8 @@
 import { LaunchFailure } from "../contract/causes.ts";
 import type { VmEventType } from "../contract/vm-event.ts";
 import { writeDurably } from "../qemu/durable-file.ts";
-import type { LaunchStore, Move } from "../queue/launch-store.ts";
+import type { Move } from "../queue/launch-moves.ts";
+import type { LaunchStore } from "../queue/launch-store.ts";
 import type { Launch } from "./launch.ts";
 import type { StopRequest } from "./stop-request.ts";
 

@@ -2,7 +2,8 @@ import type { CauseCode } from "../contract/causes.ts";
 import { LAUNCHES_KEPT } from "../contract/limits.ts";
 import type { LaunchRecord } from "../contract/vm-record.ts";
 import type { JobClaims } from "../queue/job-claims.ts";
-import type { LaunchIdentity, LaunchStore, Leave, Move, MoveOutcome, RecordFields } from "../queue/launch-store.ts";
+import type { LaunchIdentity, Leave, Move, MoveOutcome, RecordFields } from "../queue/launch-moves.ts";
+import type { LaunchStore } from "../queue/launch-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import type { EndPlan } from "./end-plan.ts";
 

@@ -1,4 +1,4 @@
-import type { RemovalMark } from "../queue/launch-store.ts";
+import type { RemovalMark } from "../queue/launch-moves.ts";
 import type { VmStore } from "../queue/vm-store.ts";
 import type { Launch } from "./launch.ts";
 import { type RunVmDeps, runVm } from "./run-vm.ts";

@@ -27,10 +27,12 @@ export async function portStorm(clients: readonly PortSlots[], operations: numbe
         held.pop();
         // Forgotten before it is given: from the moment Redis gives it back another client may hold it.
         holderOf.delete(last.port);
-        if (!(await ports.give(last.holder, last.port))) violations.push(`the holder of ${last.port} could not give it back`);
+        if (!(await ports.give(last.holder, last.port)))
+          violations.push(`the holder of ${last.port} could not give it back`);
         count.gives += 1;
       } else if (last !== undefined && dice < 0.5) {
-        if (await ports.give({ ...last.holder, token: "stranger" }, last.port)) violations.push(`a stranger gave ${last.port} back`);
+        if (await ports.give({ ...last.holder, token: "stranger" }, last.port))
+          violations.push(`a stranger gave ${last.port} back`);
       } else if (last !== undefined && dice < 0.55) {
         const again = await ports.take(last.holder);
         if (again !== last.port) violations.push(`a second take gave ${again} instead of ${last.port}`);

@@ -4,7 +4,8 @@ import type { VmSpec } from "../../src/contract/vm-request.ts";
 import { openRedis } from "../../src/queue/connection.ts";
 import { EventLog } from "../../src/queue/event-log.ts";
 import { type ClaimedJob, JobClaims } from "../../src/queue/job-claims.ts";
-import { type LaunchIdentity, LaunchStore } from "../../src/queue/launch-store.ts";
+import type { LaunchIdentity } from "../../src/queue/launch-moves.ts";
+import { LaunchStore } from "../../src/queue/launch-store.ts";
 import { PortSlots } from "../../src/queue/port-slots.ts";
 import { VmQueue } from "../../src/queue/vm-queue.ts";
 import { type AcceptInput, VmStore } from "../../src/queue/vm-store.ts";
@@ -12,11 +13,19 @@ import { VmUpkeep } from "../../src/queue/vm-upkeep.ts";
 import { openRedisWorld } from "./redis-world.ts";
 
 const HOUR_MS = 3_600_000;
-export const KEEP = { completedMs: HOUR_MS, failedMs: HOUR_MS, failedSecretsMs: HOUR_MS, marksMs: HOUR_MS, idempotencyMs: HOUR_MS };
+export const KEEP = {
+  completedMs: HOUR_MS,
+  failedMs: HOUR_MS,
+  failedSecretsMs: HOUR_MS,
+  marksMs: HOUR_MS,
+  idempotencyMs: HOUR_MS,
+};
 const EVENTS_MAX = 1_000_000;
 
 /** Everything of src/queue on a key prefix of its own, as one host sees it. */
-export function openQueueWorld(options: { hostId?: string; range?: { first: number; last: number; reserved: number[] }; keep?: typeof KEEP } = {}) {
+export function openQueueWorld(
+  options: { hostId?: string; range?: { first: number; last: number; reserved: number[] }; keep?: typeof KEEP } = {},
+) {
   const world = openRedisWorld();
   const { keys, url } = world;
   const logger = pino({ level: "silent" });

@@ -21,7 +21,9 @@ const IMAGE = process.env["DROVER_TEST_REDIS_IMAGE"] ?? "redis:7-alpine";
  * The one way by which tests get a Redis: a container where an engine and the image are at hand, else the local
  * redis-server. `local: true` asks for a process of this machine (tests that stop, kill or restart it).
  */
-export async function startRedis(options: { local?: boolean; args?: readonly string[]; dir?: string; port?: number } = {}): Promise<RedisServer> {
+export async function startRedis(
+  options: { local?: boolean; args?: readonly string[]; dir?: string; port?: number } = {},
+): Promise<RedisServer> {
   if (options.local !== true && (await hasImage())) return startContainer();
   return startLocal(options);
 }
@@ -59,7 +61,19 @@ async function startLocal(options: { args?: readonly string[]; dir?: string; por
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), "drover-redis-"));
   const server = execa(
     "redis-server",
-    ["--port", String(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--maxmemory-policy", "noeviction", ...(options.args ?? [])],
+    [
+      "--port",
+      String(port),
+      "--bind",
+      "127.0.0.1",
+      "--dir",
+      dir,
+      "--save",
+      "",
+      "--maxmemory-policy",
+      "noeviction",
+      ...(options.args ?? []),
+    ],
     { stdio: "ignore", reject: false },
   );
   const probe = new Redis({ port, host: "127.0.0.1", retryStrategy: () => 50, maxRetriesPerRequest: null });
@@ -74,7 +88,13 @@ async function startLocal(options: { args?: readonly string[]; dir?: string; por
     await server;
     if (options.dir === undefined) rmSync(dir, { recursive: true, force: true });
   };
-  return { url: `redis://127.0.0.1:${port}`, origin: "local redis-server", pid: server.pid, stop, [Symbol.asyncDispose]: stop };
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    origin: "local redis-server",
+    pid: server.pid,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  };
 }
 
 /** A port that was free a moment ago. */

@@ -3,8 +3,8 @@ import { pino } from "pino";
 import type { ApiDeps, StreamLimits } from "../../src/producer/api-deps.ts";
 import { buildApp } from "../../src/producer/app.ts";
 import { type ApiOptions, connectApi } from "../../src/producer/connect-api.ts";
-import type { Config } from "../../src/runtime/config-shape.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
+import type { Config } from "../../src/runtime/config-shape.ts";
 import { Scope } from "../../src/runtime/scope.ts";
 import { parseSecretKeys, type SecretKeys } from "../../src/runtime/secret-keys.ts";
 import { openRedisWorld, type RedisWorld } from "../helpers/redis-world.ts";
@@ -32,7 +32,15 @@ export interface HttpWorld extends AsyncDisposable {
 }
 
 /** The configuration of a test's API: any free port, a Redis and a key prefix of its own. */
-export function testConfig({ url, prefix, env = {} }: { url: string; prefix: string; env?: Readonly<Record<string, string>> | undefined }): Config {
+export function testConfig({
+  url,
+  prefix,
+  env = {},
+}: {
+  url: string;
+  prefix: string;
+  env?: Readonly<Record<string, string>> | undefined;
+}): Config {
   return loadConfig({
     DROVER_REDIS_URL: url,
     DROVER_REDIS_PREFIX: prefix,
@@ -49,10 +57,20 @@ export async function openHttpWorld(options: HttpWorldOptions = {}): Promise<Htt
   const world = scope.own(openRedisWorld(), (opened) => opened[Symbol.asyncDispose]());
   const config = testConfig({ url: world.url, prefix: world.keys.prefix, env: options.env });
   const lines = options.log;
-  const logger = lines === undefined ? pino({ level: "silent" }) : pino({ level: "trace" }, { write: (line) => lines.push(line) });
+  const logger =
+    lines === undefined ? pino({ level: "silent" }) : pino({ level: "trace" }, { write: (line) => lines.push(line) });
   const secretKeys = "secretKeys" in options ? options.secretKeys : TEST_KEYS;
   const { identify, limits } = options;
-  const deps = connectApi({ config, logger, secretKeys, ...(identify === undefined ? {} : { identify }), ...(limits === undefined ? {} : { limits }) }, scope);
+  const deps = connectApi(
+    {
+      config,
+      logger,
+      secretKeys,
+      ...(identify === undefined ? {} : { identify }),
+      ...(limits === undefined ? {} : { limits }),
+    },
+    scope,
+  );
   const app = scope.own(await buildApp(deps), (built) => built.close());
   const url = options.listen === true ? await app.listen({ host: "127.0.0.1", port: 0 }) : "";
   await app.ready();

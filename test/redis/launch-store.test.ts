@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Leave } from "../../src/queue/launch-store.ts";
+import type { Leave } from "../../src/queue/launch-moves.ts";
 import { acceptInput, openQueueWorld } from "../helpers/queue-world.ts";
 
 const LEFT: Leave = { port: undefined, box: "delete", tail: undefined, final: true, keepMs: 60_000 };
@@ -14,8 +14,17 @@ test("a VM goes from accept through fetch, port, run and end with numbered event
   const prepared = await world.launches.prepare(launch, {});
   expect(prepared).toMatchObject({ kind: "prepared", port: 6100, freePorts: 100 });
   const running = { host: launch.host, epoch: 1, address: "127.0.0.1", port: 6100 };
-  await world.launches.move(launch, { to: "starting", event: { type: "vm.starting", data: { host: launch.host, epoch: 1, port: 6100, pid: 4 } }, progress: {} });
-  await world.launches.move(launch, { to: "running", event: { type: "vm.running", data: { ...running, bootMs: 40 } }, progress: {}, ttlMs: 60_000 });
+  await world.launches.move(launch, {
+    to: "starting",
+    event: { type: "vm.starting", data: { host: launch.host, epoch: 1, port: 6100, pid: 4 } },
+    progress: {},
+  });
+  await world.launches.move(launch, {
+    to: "running",
+    event: { type: "vm.running", data: { ...running, bootMs: 40 } },
+    progress: {},
+    ttlMs: 60_000,
+  });
   expect(await world.store.get(vmId)).toMatchObject({ state: "running", host: "host-a", port: 6100, epoch: 1 });
   const moved = await world.launches.move(launch, {
     to: "completed",
@@ -47,11 +56,19 @@ test("a move under another token, an older epoch or from a state that does not a
   if (job === undefined) throw new Error("nothing fetched");
   const launch = world.identity(job);
   await world.launches.prepare(launch, {});
-  const starting = { to: "starting", event: { type: "vm.starting", data: { host: "host-a", epoch: 1, port: 6100, pid: 1 } }, progress: {} } as const;
+  const starting = {
+    to: "starting",
+    event: { type: "vm.starting", data: { host: "host-a", epoch: 1, port: 6100, pid: 1 } },
+    progress: {},
+  } as const;
   expect(await world.launches.move({ ...launch, token: "other" }, starting)).toBe("not_owner");
   expect(await world.launches.move({ ...launch, epoch: 0 }, starting)).toBe("not_owner");
   expect(await world.launches.move({ ...launch, host: "host-b" }, starting)).toBe("not_owner");
-  const ready = { to: "ready", event: { type: "vm.ready", data: { host: "host-a", epoch: 1, readyMs: 1 } }, progress: {} } as const;
+  const ready = {
+    to: "ready",
+    event: { type: "vm.ready", data: { host: "host-a", epoch: 1, readyMs: 1 } },
+    progress: {},
+  } as const;
   expect(await world.launches.move(launch, ready)).toBe("wrong_state");
   expect(await world.eventTypes(vmId)).toEqual(["vm.queued", "vm.preparing"]);
   expect((await world.store.get(vmId))?.state).toBe("preparing");
@@ -76,7 +93,10 @@ test("a marked VM never enters a launch state, and ends as removed when a host f
   const vmId = await world.submit();
   const job = await world.fetch();
   if (job === undefined) throw new Error("nothing fetched");
-  expect(await world.store.requestRemoval({ vmId, reason: "requested", by: "local" })).toEqual({ kind: "marked", host: "host-a" });
+  expect(await world.store.requestRemoval({ vmId, reason: "requested", by: "local" })).toEqual({
+    kind: "marked",
+    host: "host-a",
+  });
   expect((await world.launches.prepare(world.identity(job), {})).kind).toBe("marked");
   expect((await world.store.get(vmId))?.state).toBe("removed");
   expect(await world.ports.list()).toEqual([]);
@@ -91,7 +111,10 @@ test("a waiting VM is removed in one step, twice is no error, and its job is lis
   expect(await world.fetch()).toBeUndefined();
   expect(await world.eventTypes(vmId)).toEqual(["vm.queued", "vm.removal_requested", "vm.removed"]);
   expect(await world.redis.zcard(world.keys.bull("vm.default", "completed"))).toBe(1);
-  expect((await world.store.requestRemoval({ vmId: "00000000-0000-4000-8000-000000000000", reason: "requested", by: "x" })).kind).toBe("not_found");
+  expect(
+    (await world.store.requestRemoval({ vmId: "00000000-0000-4000-8000-000000000000", reason: "requested", by: "x" }))
+      .kind,
+  ).toBe("not_found");
 });
 
 test("a failed launch waits for exactly the delay that drover chose and comes back with the next epoch", async () => {
@@ -159,7 +182,11 @@ test("a failed VM whose secrets are deleted cannot be retried", async () => {
   const launch = world.identity(job);
   await world.launches.prepare(launch, {});
   const cause = { code: "kernel_invalid", message: "no kernel" } as const;
-  const failed = { to: "failed", event: { type: "vm.failed", data: { cause, attempt: 1, host: "host-a", epoch: 1, exitCode: null } }, progress: {} } as const;
+  const failed = {
+    to: "failed",
+    event: { type: "vm.failed", data: { cause, attempt: 1, host: "host-a", epoch: 1, exitCode: null } },
+    progress: {},
+  } as const;
   await world.launches.move(launch, { ...failed, leave: { ...LEFT, port: 6100 } });
   await world.claims.failForGood(job, { message: "kernel_invalid", story: "story" });
   expect((await world.store.retryByHand({ vmId, by: "local" })).kind).toBe("secrets_gone");
@@ -169,10 +196,18 @@ test("the same idempotency key gives the same VM, another body a conflict, anoth
   await using world = openQueueWorld();
   const first = await world.store.accept(acceptInput({}, { idempotencyKey: "k" }));
   expect(first.kind).toBe("accepted");
-  expect(await world.store.accept(acceptInput({}, { idempotencyKey: "k" }))).toEqual({ kind: "replayed", vmId: first.vmId });
-  expect(await world.store.accept(acceptInput({}, { idempotencyKey: "k", digest: "other" }))).toEqual({ kind: "conflict", vmId: first.vmId });
+  expect(await world.store.accept(acceptInput({}, { idempotencyKey: "k" }))).toEqual({
+    kind: "replayed",
+    vmId: first.vmId,
+  });
+  expect(await world.store.accept(acceptInput({}, { idempotencyKey: "k", digest: "other" }))).toEqual({
+    kind: "conflict",
+    vmId: first.vmId,
+  });
   expect((await world.store.accept(acceptInput({}, { idempotencyKey: "k", owner: "else" }))).kind).toBe("accepted");
-  const many = await Promise.all(Array.from({ length: 50 }, () => world.store.accept(acceptInput({}, { idempotencyKey: "many" }))));
+  const many = await Promise.all(
+    Array.from({ length: 50 }, () => world.store.accept(acceptInput({}, { idempotencyKey: "many" }))),
+  );
   expect(new Set(many.map(({ vmId }) => vmId)).size).toBe(1);
 });
 
@@ -188,7 +223,9 @@ test("one owner's thousand VMs do not delay another owner's single one, and clas
 });
 
 test("an ended VM is purged when its time is over and leaves a tombstone", async () => {
-  await using world = openQueueWorld({ keep: { completedMs: 1, failedMs: 1, failedSecretsMs: 1, marksMs: 60_000, idempotencyMs: 60_000 } });
+  await using world = openQueueWorld({
+    keep: { completedMs: 1, failedMs: 1, failedSecretsMs: 1, marksMs: 60_000, idempotencyMs: 60_000 },
+  });
   const vmId = await world.submit({}, { idempotencyKey: "k" });
   await world.store.requestRemoval({ vmId, reason: "requested", by: "local" });
   await expect.poll(() => world.upkeep.purgeExpired(10), { timeout: 5_000 }).toBe(1);

@@ -8,7 +8,10 @@ import { openRedisWorld } from "../helpers/redis-world.ts";
 
 const holder = () => ({ vmId: randomUUID(), epoch: 1, token: randomUUID() });
 
-function slots(world: ReturnType<typeof openRedisWorld>, range: { first: number; last: number; reserved?: number[] }): PortSlots {
+function slots(
+  world: ReturnType<typeof openRedisWorld>,
+  range: { first: number; last: number; reserved?: number[] },
+): PortSlots {
   return new PortSlots({ redis: world.redis, keys: world.keys, bootId: "boot", range: { reserved: [], ...range } });
 }
 
@@ -20,7 +23,10 @@ test("100,000 operations by eight clients: never two holders, never a lost port"
   );
   const clients = connections.map((redis) => new PortSlots({ redis, keys: world.keys, bootId: "boot", range }));
   try {
-    const result = await portStorm(clients.flatMap((client) => [client, client, client, client]), 100_000);
+    const result = await portStorm(
+      clients.flatMap((client) => [client, client, client, client]),
+      100_000,
+    );
     expect(result.violations).toEqual([]);
     expect(result.takes).toBeGreaterThan(10_000);
     expect(result.gives).toBe(result.takes);

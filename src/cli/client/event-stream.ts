@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { GapNotice } from "../../contract/stream-query.ts";
+import { GapNotice } from "../../contract/http-query.ts";
 import { CloudEvent } from "../../contract/vm-event.ts";
 import { CliError } from "../cli-error.ts";
 import { EXIT } from "../exit-codes.ts";

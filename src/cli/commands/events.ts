@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
-import { StreamId } from "../../contract/stream-query.ts";
+import { StreamId } from "../../contract/http-query.ts";
 import { VM_EVENT_TYPES } from "../../contract/vm-event.ts";
 import { choices } from "../choice.ts";
 import { UsageError } from "../cli-error.ts";

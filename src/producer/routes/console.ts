@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { ConsoleQuery } from "../../contract/stream-query.ts";
+import { ConsoleQuery } from "../../contract/http-query.ts";
 import { requireAccept } from "../accept.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { followConsole, readConsole } from "../console-stream.ts";

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { DroverError } from "../../contract/errors.ts";
-import { EventsQuery, StreamId } from "../../contract/stream-query.ts";
+import { EventsQuery, StreamId } from "../../contract/http-query.ts";
 import { requireAccept } from "../accept.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import type { EventFilter } from "../event-frame.ts";

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { PREFER_WAIT_MAX_S } from "../../contract/limits.ts";
+import { RemoveQuery } from "../../contract/http-query.ts";
 import { isFinal } from "../../contract/vm-state.ts";
 import { ListQuery, VmDetail, VmList, VmView } from "../../contract/vm-view.ts";
 import { requireAccept } from "../accept.ts";
@@ -70,16 +71,18 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
         description: "From now on the VM never runs again. Removing twice, or a VM that has ended, is no error.",
         tags: ["VMs"],
         params: VmPath,
+        querystring: RemoveQuery,
         headers: prefer("the VM is gone"),
         response: {
           200: VmView.describe("It has ended: nothing of it runs, and no file, port or secret is left."),
           202: VmView.describe("A host still has to stop it."),
-          ...problemResponses("vm_not_found", "not_acceptable", "vm_gone", "redis_unavailable"),
+          ...problemResponses("invalid_request", "vm_not_found", "not_acceptable", "vm_gone", "redis_unavailable"),
         },
       },
     },
     async (request, reply) => {
-      const removed = await removeVm(deps, request.principal, toVmId(request.params.id));
+      const vmId = toVmId(request.params.id);
+      const removed = await removeVm(deps, request.principal, { vmId, force: request.query.force ?? false });
       const record = await waitAsPreferred(deps, { request, reply, record: removed, until: hasEnded });
       return reply.code(isFinal(record.state) ? 200 : 202).send(toView(record));
     },

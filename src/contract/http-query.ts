@@ -7,6 +7,11 @@ const flag = z
   .enum(["", "true", "1", "false", "0"])
   .transform((text) => text === "" || text === "true" || text === "1");
 
+export const RemoveQuery = z.strictObject({
+  force: flag.optional().describe("Do not ask the guest first: end its machine at once."),
+});
+export type RemoveQuery = z.infer<typeof RemoveQuery>;
+
 export const ConsoleQuery = z.strictObject({
   follow: flag.optional().describe("Go on with what the guest writes until the VM has ended."),
   bytes: z.coerce

@@ -52,7 +52,7 @@ if [ ! -e $policy ] || grep -qs "$mark" $policy; then
 fi
 apt-get -y -qq --no-install-recommends install "$@" || exit
 case " $* " in
-  *" redis-server "*) if command -v systemctl >/dev/null; then systemctl -q disable redis-server || true; fi ;;
+  *" redis-server "*) update-rc.d redis-server disable || true ;;
 esac
 `;
 

@@ -1,19 +1,15 @@
 import { distance } from "fastest-levenshtein";
-import { ConsoleQuery, EventsQuery } from "../contract/http-query.ts";
-import { VmRequest } from "../contract/vm-request.ts";
-import { ListQuery } from "../contract/vm-view.ts";
 
-const KNOWN_FIELDS = [VmRequest, ListQuery, EventsQuery, ConsoleQuery].flatMap((schema) => Object.keys(schema.shape));
 /** A name that differs in more than this part of its letters is no slip of the finger. */
 const MISTYPED_MAX_RATIO = 0.4;
 /** Longer than any field; bounds the comparison, whatever a client sends. */
 const COMPARED_MAX_CHARS = 64;
 
 /** The field that a mistyped name most likely means, if any. */
-export function nearestField(name: string): string | undefined {
+export function nearestField(name: string, fields: readonly string[]): string | undefined {
   const typed = name.slice(0, COMPARED_MAX_CHARS).toLowerCase();
   let best: { field: string; steps: number } | undefined;
-  for (const field of KNOWN_FIELDS) {
+  for (const field of fields) {
     const steps = distance(field.toLowerCase(), typed);
     if (best === undefined || steps < best.steps) best = { field, steps };
   }

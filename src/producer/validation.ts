@@ -1,5 +1,5 @@
 import type { FastifySchemaCompiler } from "fastify";
-import type { z } from "zod";
+import { z } from "zod";
 import { DroverError, type FieldProblem } from "../contract/errors.ts";
 import { VmSecrets } from "../contract/vm-request.ts";
 import { nearestField } from "./nearest-field.ts";
@@ -12,17 +12,23 @@ const PART_NAMES: Readonly<Record<string, string>> = { body: "body", querystring
 /** Fields whose values are never repeated: the secrets, and files, in whose place a key may stand by mistake. */
 const UNQUOTED_FIELDS = new Set([...Object.keys(VmSecrets.shape), "agentCvmServerCaCert", "agentCvmClientCert"]);
 const QUOTED_MAX_CHARS = 60;
+/** A request can be wrong in thousands of places; nobody reads more than these, and each costs a little. */
+const PROBLEMS_MAX = 50;
 
 /**
  * Checks a part of a request by its schema. All that is wrong with it is reported at once, each with the field, the
  * value (never that of a secret or unknown field) and what is allowed.
  */
 export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPart }) => {
+  const fields = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
   return (data: unknown) => {
     const result = schema.safeParse(data);
     if (result.success) return { value: result.data };
     const part = PART_NAMES[httpPart ?? ""] ?? "request";
-    const problems = result.error.issues.flatMap((issue) => issueProblems(issue, { data, part, path: issue.path }));
+    const problems = result.error.issues
+      .slice(0, PROBLEMS_MAX)
+      .flatMap((issue) => issueProblems(issue, { data, part, path: issue.path, fields }))
+      .slice(0, PROBLEMS_MAX);
     const detail = problems.map(({ field, message }) => `${field}: ${message}`).join("; ");
     return { error: new DroverError("invalid_request", detail, { problems }) };
   };
@@ -32,12 +38,14 @@ interface Place {
   readonly data: unknown;
   readonly part: string;
   readonly path: Path;
+  /** Names that the part may have at its top. */
+  readonly fields: readonly string[];
 }
 
 function issueProblems(issue: Issue, place: Place): FieldProblem[] {
   const { path, part } = place;
   if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => ({ field: fieldName([...path, key.slice(0, QUOTED_MAX_CHARS)], part), message: unknownField(key, path) }));
+    return issue.keys.slice(0, PROBLEMS_MAX).map((key) => ({ field: fieldName([...path, key.slice(0, QUOTED_MAX_CHARS)], part), message: unknownField(key, place) }));
   }
   if (issue.code === "invalid_union") {
     const branch = closestBranch(issue.errors);
@@ -56,8 +64,8 @@ function closestBranch(branches: readonly (readonly Issue[])[]): readonly Issue[
   return branches.find((issues) => !wrongType(issues)) ?? branches[0];
 }
 
-function unknownField(key: string, path: Path): string {
-  const nearest = path.length === 0 ? nearestField(key) : undefined;
+function unknownField(key: string, { path, fields }: Place): string {
+  const nearest = path.length === 0 ? nearestField(key, fields) : undefined;
   return nearest === undefined ? "is not known here" : `is not known here; did you mean ${nearest}?`;
 }
 

@@ -30,6 +30,7 @@ export async function waitForTcpBytes(
 ): Promise<number> {
   const startedMs = performance.now();
   const over = new AbortController(); // ends the tries that are open when one has succeeded or time is up
+  const ended = wait.signal === undefined ? over.signal : AbortSignal.any([over.signal, wait.signal]);
   let isReady = false;
   try {
     for (let tries = 0; !isReady; tries += 1) {
@@ -42,11 +43,9 @@ export async function waitForTcpBytes(
         isReady = true;
         over.abort();
       });
-      await pause(TRY_EVERY_MS, AbortSignal.any([over.signal, ...(wait.signal ? [wait.signal] : [])])).catch(
-        (error: unknown) => {
-          if (!isReady) throw error;
-        },
-      );
+      await pause(TRY_EVERY_MS, ended).catch((error: unknown) => {
+        if (!isReady) throw error;
+      });
     }
     return performance.now() - startedMs;
   } finally {

@@ -20,17 +20,17 @@ export class SecretMask {
   /** What of the output so far may be shown. */
   push(chunk: Buffer): Buffer {
     if (this.#secrets.length === 0) return chunk;
-    const masked = this.#replace(Buffer.concat([this.#held, chunk]));
-    const keep = this.#possibleStart(masked);
-    this.#held = masked.subarray(masked.length - keep);
-    return masked.subarray(0, masked.length - keep);
+    const data = Buffer.concat([this.#held, chunk]);
+    const shown = this.#shownBytes(data);
+    this.#held = data.subarray(shown);
+    return this.#replace(data.subarray(0, shown));
   }
 
   /** The rest, at the end of the output. */
   flush(): Buffer {
     const rest = this.#held;
     this.#held = Buffer.alloc(0);
-    return rest;
+    return this.#replace(rest);
   }
 
   /** A whole text at once. */
@@ -39,23 +39,41 @@ export class SecretMask {
   }
 
   #replace(data: Buffer): Buffer {
-    let result = data;
-    for (const secret of this.#secrets) {
-      for (let at = result.indexOf(secret); at >= 0; at = result.indexOf(secret, at + MASK.length)) {
-        result = Buffer.concat([result.subarray(0, at), MASK, result.subarray(at + secret.length)]);
-      }
+    const pieces: Buffer[] = [];
+    let at = 0;
+    for (let match = this.#matchFrom(data, at); match !== undefined; match = this.#matchFrom(data, at)) {
+      pieces.push(data.subarray(at, match.start), MASK);
+      at = match.end;
     }
-    return result;
+    return pieces.length === 0 ? data : Buffer.concat([...pieces, data.subarray(at)]);
   }
 
-  /** Length of the longest end of `data` that a secret begins with. */
-  #possibleStart(data: Buffer): number {
-    let longest = 0;
+  /** The leftmost secret, the longest one where several begin. */
+  #matchFrom(data: Buffer, from: number): { start: number; end: number } | undefined {
+    let best: { start: number; end: number } | undefined;
     for (const secret of this.#secrets) {
-      for (let length = Math.min(secret.length - 1, data.length); length > longest; length--) {
-        if (data.subarray(data.length - length).equals(secret.subarray(0, length))) longest = length;
+      const start = data.indexOf(secret, from);
+      if (start >= 0 && (best === undefined || start < best.start)) best = { start, end: start + secret.length };
+    }
+    return best;
+  }
+
+  /** Up to where nothing is the beginning of a secret that may go on in the next chunk. */
+  #shownBytes(data: Buffer): number {
+    let shown = data.length;
+    for (const secret of this.#secrets) {
+      for (let length = Math.min(secret.length - 1, data.length); length > data.length - shown; length--) {
+        if (data.subarray(data.length - length).equals(secret.subarray(0, length))) shown = data.length - length;
       }
     }
-    return longest;
+    // A secret that is whole and reaches over that point is not cut in two.
+    for (
+      let match = this.#matchFrom(data, 0);
+      match !== undefined && match.start < shown;
+      match = this.#matchFrom(data, match.end)
+    ) {
+      if (match.end > shown) return match.start;
+    }
+    return shown;
   }
 }

@@ -1,0 +1,78 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { expect, test } from "vitest";
+
+const EVERY_AREA = ["contract", "runtime", "queue", "qemu", "attestation", "producer", "worker", "cli"];
+
+/** Which area may import which (ARCHITECTURE.md). Data flows one way. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  contract: [],
+  runtime: ["contract"],
+  queue: ["contract", "runtime"],
+  qemu: ["contract", "runtime"],
+  attestation: ["contract", "runtime"],
+  producer: ["contract", "runtime", "queue", "attestation"],
+  worker: ["contract", "runtime", "queue", "qemu", "attestation"],
+  cli: EVERY_AREA,
+};
+
+/** Packages that only one area may use. */
+const PACKAGE_HOME: Record<string, readonly string[]> = {
+  bullmq: ["queue"],
+  ioredis: ["queue", "runtime"],
+  fastify: ["producer"],
+  "@bull-board/api": ["producer"],
+  "@bull-board/fastify": ["producer"],
+  commander: ["cli"],
+  execa: ["qemu", "runtime"],
+};
+
+/** The client part of the command line speaks HTTP only. */
+const CLIENT_FOLDERS = ["cli/client", "cli/commands", "cli/render"];
+
+/** Types and the one call that a file needs; a file should be readable at once. */
+const LINES_MAX = 280;
+
+const files = readdirSync("src", { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+
+function imports(text: string): string[] {
+  return [...text.matchAll(/(?:from|import\()\s*"([^"]+)"/g)].map(([, target = ""]) => target);
+}
+
+test("the check sees the source", () => {
+  expect(files.length).toBeGreaterThan(100);
+  expect(new Set(files.map((file) => file.split("/")[0]))).toEqual(
+    new Set(["contract", "runtime", "queue", "qemu", "producer", "worker", "cli"]),
+  );
+});
+
+test.each(files)("src/%s keeps the house rules", (file) => {
+  const text = readFileSync(join("src", file), "utf8");
+  const area = file.split("/")[0] ?? "";
+  expect(text.split("\n").length, "lines").toBeLessThanOrEqual(LINES_MAX);
+  const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+  expect(code, "unfinished or loose code").not.toMatch(
+    /\b(TODO|FIXME|XXX)\b|console\.log\(|@ts-ignore|@ts-expect-error|\bas any\b|: any\b|<any>/,
+  );
+  expect(file, "file names are kebab-case").toMatch(/^[a-z0-9-]+(\/[a-z0-9-]+)*\.ts$/);
+  expect(file, "no dumping ground").not.toMatch(/(^|\/)(utils?|helpers?|common|misc|index)(\.ts|\/)/);
+  for (const target of imports(text)) {
+    if (target.startsWith(".")) {
+      const imported = normalize(join(dirname(file), target)).split("/")[0] ?? "";
+      if (imported !== area) expect(MAY_IMPORT[area], `${area} -> ${imported}`).toContain(imported);
+      if (CLIENT_FOLDERS.some((folder) => file.startsWith(`${folder}/`))) {
+        expect(["cli", "contract", "runtime"], `the client part imports ${target}`).toContain(imported);
+      }
+    } else if (area === "contract") {
+      expect(target, "contract is pure data").toBe("zod");
+    } else {
+      const home = PACKAGE_HOME[target];
+      if (home !== undefined) expect(home, `${area} uses ${target}`).toContain(area);
+    }
+  }
+});
+
+test("only entry points read the environment of the process", () => {
+  const readers = files.filter((file) => /process\.env\b/.test(readFileSync(join("src", file), "utf8")));
+  expect(readers.filter((file) => !file.startsWith("cli/"))).toEqual(["qemu/qemu-process.ts"]); // what a child gets
+});

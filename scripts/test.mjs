@@ -8,7 +8,11 @@ import { prepare } from "./setup.mjs";
 import { runCheck, runVitest } from "./test/groups.mjs";
 
 /** Checks in order, the quickest first. */
-const CHECKS = { lint: ["biome", "ci", "."], types: ["tsc", "--noEmit"], unused: ["knip"] };
+const CHECKS = {
+  lint: ["biome", "ci", `--colors=${process.stdout.isTTY ? "force" : "off"}`, "."],
+  types: ["tsc", "--noEmit"],
+  unused: ["knip"],
+};
 /** The projects of vitest.config.ts in order: what needs little first, whole machines last. */
 const PROJECTS = ["unit", "redis", "cli", "qemu", "guest", "e2e"];
 

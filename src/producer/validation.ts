@@ -58,10 +58,11 @@ function issueProblems(issue: Issue, place: Place): FieldProblem[] {
   return [{ field: fieldName(path, part), message: withValue(lowerFirst(issue.message), place) }];
 }
 
-/** The alternative that the sender most likely meant: the one whose type fits at the top. */
+/** The alternative that the sender most likely meant: one that fits at its top, else one of the right type. */
 function closestBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
-  const wrongType = (issues: readonly Issue[]) => issues.some((issue) => issue.code === "invalid_type" && issue.path.length === 0);
-  return branches.find((issues) => !wrongType(issues)) ?? branches[0];
+  const fitsAtTop = (issues: readonly Issue[]) => issues.every((issue) => issue.path.length > 0);
+  const hasType = (issues: readonly Issue[]) => issues.every((issue) => issue.code !== "invalid_type");
+  return branches.find(fitsAtTop) ?? branches.find(hasType) ?? branches[0];
 }
 
 function unknownField(key: string, { path, fields }: Place): string {

@@ -3,7 +3,7 @@ import { qemuOption } from "./qemu-option.ts";
 import { CONSOLE_RING, RESULT_RING, type RingSpec } from "./ring-reader.ts";
 
 /** The port that the guest finds under /dev/virtio-ports. */
-export const RESULT_PORT_NAME = "drover.result";
+const RESULT_PORT_NAME = "drover.result";
 
 const RESULT_BUS_ID = "drover-serial";
 const SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
@@ -56,7 +56,7 @@ export function droverArgs(layer: DroverLayer): readonly string[] {
 }
 
 /** The name that QEMU reports and that stands in its command line; used to recognise a VM's process. */
-export function processName(vmId: string, epoch: number): string {
+function processName(vmId: string, epoch: number): string {
   return `drover-${vmId}-${epoch}`;
 }
 

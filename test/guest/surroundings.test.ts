@@ -31,12 +31,14 @@ describe.concurrent("the demo guest", () => {
     expect((await machine.result())?.exitCode).toBe(9);
   });
 
-  test("needs neither network nor shares nor a result port", async () => {
-    await using machine = await bootDemoGuest({ bare: true, result: "none", cmdline: "quiet drover.demo=exit:0" });
+  test("needs neither network nor shares nor a result port, and names the computations there are", async () => {
+    await using machine = await bootDemoGuest({ bare: true, result: "none", cmdline: "quiet drover.demo=sing" });
     await machine.ended();
     const text = await machine.consoleText();
     expect(text).toContain("share env_share is not there\n");
     expect(text).toContain("no network\n");
+    expect(text).toContain("no such computation; there are hello, serve, exit:N");
+    expect(text).toContain("exit code 64\n");
   });
 
   test("does not wait for ever for a host that does not take the result", async () => {

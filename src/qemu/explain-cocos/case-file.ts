@@ -1,29 +1,43 @@
 import { z } from "zod";
 import { DroverError } from "../../contract/errors.ts";
 
+/** Left out, or null as some programs write it. */
+const maybe = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
+
 /** What the manager sets for each VM; what is left out stays as the environment has it. */
 const PerVm = z.object({
-  hostFwdAgent: z.int().optional(),
-  deviceIdSuffix: z.string().optional(),
-  certsMount: z.string().optional(),
-  envMount: z.string().optional(),
-  ovmfVarsFile: z.string().optional(),
-  dstDiskFile: z.string().optional(),
-  hostData: z.string().optional(),
-  kernelCmdlineSuffix: z.string().optional(),
+  hostFwdAgent: maybe(z.int()),
+  deviceIdSuffix: maybe(z.string()),
+  certsMount: maybe(z.string()),
+  envMount: maybe(z.string()),
+  ovmfVarsFile: maybe(z.string()),
+  dstDiskFile: maybe(z.string()),
+  hostData: maybe(z.string()),
+  kernelCmdlineSuffix: maybe(z.string()),
 });
+
+const flag = z
+  .boolean()
+  .nullish()
+  .transform((value) => value ?? false);
 
 /** A case for `drover explain --cocos`; further fields (name, note, args, ...) are not looked at. */
 export const CocosCase = z.object({
   /** The operator's whole environment. */
-  env: z.record(z.string(), z.string()).default({}),
-  perVm: PerVm.default({}),
+  env: z
+    .record(z.string(), z.string())
+    .nullish()
+    .transform((env) => env ?? {}),
+  perVm: PerVm.nullish().transform((values) => values ?? PerVm.parse({})),
   /** What Cocos's detection said of the host. */
-  sevSnp: z.boolean().default(false),
-  tdx: z.boolean().default(false),
-  gpu: z.boolean().default(false),
+  sevSnp: flag,
+  tdx: flag,
+  gpu: flag,
   /** The PCI address that detection returned; only with `gpu`. */
-  gpuDetectedBdf: z.string().default(""),
+  gpuDetectedBdf: z
+    .string()
+    .nullish()
+    .transform((bdf) => bdf ?? ""),
 });
 export type CocosCase = z.infer<typeof CocosCase>;
 

@@ -3,7 +3,7 @@ import { type AnyVariable, VARIABLE_GROUPS, type VariableGroup } from "./variabl
 import { ALL_VARIABLES } from "./variables.ts";
 
 /** One line of the table in the docs. */
-export interface ReferenceRow {
+interface ReferenceRow {
   readonly group: VariableGroup;
   readonly name: string;
   readonly aliases: readonly string[];
@@ -80,6 +80,8 @@ where each one comes from.
 
 - An empty value counts as unset.
 - Booleans, whole numbers and durations are written as in Go: \`true\`, \`1\`, \`F\`; \`90s\`, \`1h30m\`, \`100ms\`.
+- A text is one line of at most 4096 characters; sizes are QEMU's (\`2048M\`, \`25G\`). Durations go up to 576h (what a timer
+  holds), times of keeping up to 8760h.
 - All problems are listed at once, with name, value and what is allowed, and drover ends with exit code 2.
 - An unknown name that begins with \`MANAGER_\` or \`DROVER_\` is a warning that names the nearest one.
 - A variable with two names may be set under either; two different values are an error.

@@ -34,8 +34,7 @@ export function loadConfig(env: Env, facts: Partial<ProcessFacts> = {}): LoadedC
   return { config: deepFreeze(config), warnings, sources: reader.reads };
 }
 
-/** The error for a configuration that cannot be used; also for problems that only a later look at the host shows. */
-export function configInvalid(problems: readonly FieldProblem[]): DroverError {
+function configInvalid(problems: readonly FieldProblem[]): DroverError {
   const count = problems.length === 1 ? "a problem" : `${problems.length} problems`;
   const listed = problems.map(({ field, message }) => `\n  ${field}: ${message}`).join("");
   return new DroverError("config_invalid", `The configuration has ${count}:${listed}`, { problems });

@@ -25,7 +25,7 @@ export function warnOfUnreadNames(env: Env): readonly FieldProblem[] {
 }
 
 /** The nearest name that is read, where one is near enough. */
-export function nearestName(name: string): string | undefined {
+function nearestName(name: string): string | undefined {
   let nearest: string | undefined;
   let fewestEdits = Math.min(NEAREST_MAX_EDITS, Math.floor(name.length / 3)) + 1;
   for (const candidate of REAL_NAMES) {

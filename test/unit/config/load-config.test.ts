@@ -2,13 +2,17 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { DroverError } from "../../../src/contract/errors.ts";
 import { describeConfig } from "../../../src/runtime/config/describe-config.ts";
-import { loadConfig } from "../../../src/runtime/config/load-config.ts";
+import { type LoadedConfig, loadConfig as loadConfigFor } from "../../../src/runtime/config/load-config.ts";
 import { reservedPorts } from "../../../src/runtime/config/reserved-ports.ts";
 import { SERVER_VARIABLES } from "../../../src/runtime/config/variables.ts";
 
 const cocos: Record<"readme" | "codeOnly" | "shippedEnvironment", Record<string, string>> = JSON.parse(
   readFileSync("test/fixtures/cocos-variables.json", "utf8"),
 );
+/** As root, so that the state directory's default does not depend on who runs the tests. */
+const loadConfig = (env: Record<string, string>, facts = {}): LoadedConfig =>
+  loadConfigFor(env, { isRoot: true, ...facts });
+const portRanges: { in: string }[] = JSON.parse(readFileSync("test/fixtures/goldens/port-ranges.json", "utf8"));
 const KEY_BYTES = Buffer.alloc(32, 7).toString("base64");
 
 /** The message of every problem, by name. */
@@ -145,6 +149,13 @@ describe("values", () => {
       expect(problemsOf({ MANAGER_QEMU_HOST_FWD_RANGE: text })["MANAGER_QEMU_HOST_FWD_RANGE"]).toContain("first-last");
     },
   );
+
+  test("of what Cocos reads as a range, drover takes only what is one", () => {
+    const taken = portRanges
+      .map((range) => range.in)
+      .filter((text) => !("MANAGER_QEMU_HOST_FWD_RANGE" in problemsOf({ MANAGER_QEMU_HOST_FWD_RANGE: text })));
+    expect(taken).toEqual(["6100-6200"]);
+  });
 
   test("a range may be a single port", () => {
     expect(loadConfig({ MANAGER_QEMU_HOST_FWD_RANGE: "6100-6100" }).config.qemu.hostFwdRange).toEqual({

@@ -20,7 +20,7 @@ interface Golden {
 
 const goldens: Golden[] = JSON.parse(readFileSync("test/fixtures/goldens/qemu-args.json", "utf8"));
 const plainVm: CocosVmValues = { hostPort: 6100, tee: "none", gpu: false, firmware: "ovmf" };
-const qemuWith = (env: Record<string, string>): QemuConfig => loadConfig(env).config.qemu;
+const qemuWith = (env: Record<string, string>): QemuConfig => loadConfig(env, { isRoot: true }).config.qemu;
 
 /** The value that follows an option, for its n-th occurrence. */
 const valueAfter = (args: readonly string[], option: string, n = 0): string | undefined => {

@@ -1,0 +1,100 @@
+import { randomUUID } from "node:crypto";
+import { execa } from "execa";
+import { afterEach, expect, test } from "vitest";
+import { endProcess, killProcess, waitForDeath } from "../../../src/qemu/end-process.ts";
+import { bootId, isAlive, isStopped, type ProcessIdentity, readStartTime, signalProcess } from "../../../src/qemu/process-identity.ts";
+import { findByUuid } from "../../../src/qemu/process-scan.ts";
+import { waitFor } from "../../helpers/wait-for.ts";
+
+const children: { identity: ProcessIdentity; exited: Promise<unknown> }[] = [];
+
+afterEach(async () => {
+  for (const { identity, exited } of children.splice(0)) await killProcess(identity, exited);
+});
+
+function start(file: string, args: readonly string[]) {
+  const child = execa(file, args, { reject: false, stdio: "ignore" });
+  const pid = child.pid ?? 0;
+  const identity = { pid, startTimeTicks: readStartTime(pid) ?? 0 };
+  const exited = child.then(() => undefined);
+  children.push({ identity, exited });
+  return { identity, exited };
+}
+
+/** A process that ignores SIGTERM; alive once it has said so by changing its name in the process table. */
+const STUBBORN = ["-c", "trap '' TERM; while :; do sleep 60 & wait; done"];
+
+test("a living process is known by pid and start time, and by both only", () => {
+  const { identity } = start("sleep", ["60"]);
+  expect(isAlive(identity)).toBe(true);
+  expect(isAlive({ ...identity, startTimeTicks: identity.startTimeTicks + 1 })).toBe(false);
+  expect(readStartTime(2 ** 22 + 1)).toBeUndefined();
+  expect(isAlive({ pid: 2 ** 22 + 1, startTimeTicks: 1 })).toBe(false);
+});
+
+test("a stranger with our pid is never signalled", async () => {
+  const { identity } = start("sleep", ["60"]);
+  const stranger = { ...identity, startTimeTicks: identity.startTimeTicks - 1 };
+  expect(signalProcess(stranger, "SIGKILL")).toBe(false);
+  expect(await endProcess(stranger, { termMs: 1_000 })).toBe("already-dead");
+  expect(isAlive(identity)).toBe(true);
+});
+
+test("a zombie is dead", async () => {
+  // The shell never asks for the exit code of its child while it sleeps as another program.
+  const { identity } = start("sh", ["-c", "sleep 0 & exec sleep 60"]);
+  const child = await waitFor(async () => {
+    const { stdout } = await execa("ps", ["-o", "pid=,stat=", "--ppid", String(identity.pid)], { reject: false });
+    const match = /^\s*(\d+)\s+Z/.exec(stdout);
+    return match === null ? undefined : Number(match[1]);
+  });
+  const startTimeTicks = readStartTime(child);
+  expect(startTimeTicks).toBeDefined();
+  expect(isAlive({ pid: child, startTimeTicks: startTimeTicks ?? 0 })).toBe(false);
+});
+
+test("a program name with blanks and brackets does not confuse the reader", () => {
+  expect(readStartTime(process.pid)).toBeGreaterThan(0);
+  expect(bootId()).toMatch(/^[0-9a-f-]{36}$/);
+});
+
+test("SIGTERM is enough for most", async () => {
+  const { identity, exited } = start("sleep", ["60"]);
+  expect(await endProcess(identity, { termMs: 5_000, exited })).toBe("sigterm");
+  expect(isAlive(identity)).toBe(false);
+  expect(await endProcess(identity, { termMs: 5_000, exited })).toBe("already-dead");
+});
+
+test("what ignores SIGTERM is killed, also without being our child's owner", async () => {
+  const { identity } = start("sh", STUBBORN);
+  await waitFor(async () => (await execa("ps", ["--ppid", String(identity.pid)], { reject: false })).exitCode === 0);
+  expect(await endProcess(identity, { termMs: 50 })).toBe("sigkill");
+  expect(isAlive(identity)).toBe(false);
+});
+
+test("a stopped process is seen and can be killed; giving up the wait still kills", async () => {
+  const { identity, exited } = start("sleep", ["60"]);
+  signalProcess(identity, "SIGSTOP");
+  await waitFor(() => isStopped(identity));
+  const gaveUp = new AbortController();
+  const ending = endProcess(identity, { termMs: 60_000, exited, signal: gaveUp.signal });
+  gaveUp.abort();
+  expect(await ending).toBe("sigkill");
+});
+
+test("waiting for a death is bounded and can be given up", async () => {
+  const { identity } = start("sleep", ["60"]);
+  expect(await waitForDeath(identity, { timeoutMs: 20 })).toBe(false);
+  const reason = new Error("enough");
+  await expect(waitForDeath(identity, { timeoutMs: 60_000, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+});
+
+test("a process is found by the uuid on its command line, exactly", () => {
+  const uuid = randomUUID();
+  const { identity } = start("sh", ["-c", "sleep 60; :", "x", "-uuid", uuid]);
+  start("sh", ["-c", "sleep 60; :", "x", `-uuid ${uuid}`]);
+  start("sh", ["-c", "sleep 60; :", "x", "-name", uuid]);
+  expect(findByUuid(uuid)).toEqual([{ ...identity, uuid }]);
+  expect(findByUuid(uuid.toUpperCase())).toHaveLength(1);
+  expect(findByUuid(randomUUID())).toEqual([]);
+});

@@ -1,4 +1,5 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import { choice } from "./choice.ts";
 import { newCommand } from "./new-command.ts";
 import type { GlobalOptions } from "./session.ts";
 import type { CliContext } from "./terminal.ts";
@@ -78,14 +79,25 @@ function explainCommand(context: CliContext): Command {
   })
     .option("--cocos", "what Cocos does, without drover's layer; needs --case")
     .option("--case <file>", "a case of the shape of test/fixtures/goldens/qemu-args.json")
-    .action(async (options: { readonly cocos?: boolean; readonly case?: string }, command: Command) => {
+    .option("--result", "for a request that wants a result")
+    .addOption(new Option("--on-reboot <what>", "for a request that says so").argParser(choice(["continue", "end"])))
+    .action(async (options: ExplainFlags, command: Command) => {
       const { json } = command.optsWithGlobals<GlobalOptions>();
       return (await import("./explain.ts")).explain(context, {
         json: json === true,
         cocos: options.cocos === true,
         caseFile: options.case,
+        result: options.result === true,
+        onReboot: options.onReboot ?? "continue",
       });
     });
+}
+
+interface ExplainFlags {
+  readonly cocos?: boolean;
+  readonly case?: string;
+  readonly result?: boolean;
+  readonly onReboot?: "continue" | "end";
 }
 
 /** `--url` means nothing to a command that asks no API, and `--json` to one that runs until it is stopped. */

@@ -1,4 +1,5 @@
 import type { FastifyReply } from "fastify";
+import { allowSilence } from "./silent-socket.ts";
 
 /** Thrown into whoever writes when the reader is gone, or takes nothing for too long. */
 export class ReaderGone extends Error {
@@ -19,9 +20,6 @@ export interface OpenAnswerOptions {
   /** Aborted when the server shuts down. */
   readonly closing: AbortSignal;
 }
-
-/** Probes of the kernel find a peer that vanished without a word while nothing is sent. */
-const TCP_KEEPALIVE_MS = 30_000;
 
 /**
  * An answer that is written piece by piece and stays open. Memory per reader is bounded: a write waits until the reader
@@ -53,9 +51,7 @@ export class OpenAnswer {
     for (const [name, value] of Object.entries(options.headers ?? {})) reply.header(name, value);
     reply.header("content-type", options.contentType).header("cache-control", "no-store").header("x-accel-buffering", "no");
     reply.hijack();
-    const { socket } = reply.raw;
-    socket?.setTimeout(0); // silence is normal here; a stalled write has its own bound
-    socket?.setKeepAlive(true, TCP_KEEPALIVE_MS);
+    allowSilence(reply); // a stalled write has a bound of its own
     const answer = new OpenAnswer(reply, options);
     reply.raw.writeHead(200, definedHeaders(reply));
     reply.raw.flushHeaders();

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { VmRecord } from "../contract/vm-record.ts";
 import type { ApiDeps } from "./api-deps.ts";
 import { readPreferWaitS } from "./prefer.ts";
+import { allowSilence } from "./silent-socket.ts";
 import { waitForVm } from "./wait-for-vm.ts";
 
 /** Requests that wait at the same time; one more is answered at once, as RFC 7240 lets a server do. */
@@ -22,7 +23,7 @@ export async function waitAsPreferred(deps: ApiDeps, { request, reply, record, u
   const gone = new AbortController();
   const onClose = () => gone.abort();
   reply.raw.once("close", onClose);
-  reply.raw.socket?.setTimeout(0); // the server's own idle limit must not cut a wait; Node sets it anew per request
+  allowSilence(reply);
   try {
     return await waitForVm(deps, { record, until, timeoutMs: waitS * 1000, signal: gone.signal });
   } finally {

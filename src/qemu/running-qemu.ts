@@ -129,9 +129,9 @@ export class RunningQemu {
   }
 
   #start(status: string): void {
+    this.#link.start(); // first, because an event says more about an end than the status does
     const end = endOfStatus(status);
     if (end !== undefined) this.#endOnce(end);
-    this.#link.start();
     this.#console?.start();
     this.#result?.start();
     this.#heartbeat.start();

@@ -24,10 +24,10 @@ export interface LaunchIdentity {
 export type PrepareRefusal = "no_port" | "no_record" | "not_owner" | "wrong_state" | "marked" | "avoided";
 
 export type PrepareOutcome =
-  | { readonly kind: "prepared"; readonly port: number; readonly freePorts: number; readonly history: LaunchHistory }
+  | { readonly kind: "prepared"; readonly port: number; readonly history: LaunchHistory }
   /** `not_owner`: fenced; `wrong_state`: final already, settle the job from the record; `marked`: ended here as removed; `avoided`: this VM
    * keeps away from this host for now. */
-  | { readonly kind: PrepareRefusal; readonly freePorts: number };
+  | { readonly kind: PrepareRefusal };
 
 /** What earlier launches left in the record. */
 export interface LaunchHistory {

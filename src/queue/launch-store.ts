@@ -18,7 +18,7 @@ import {
   RemovalMark,
 } from "./launch-moves.ts";
 import { loadScript } from "./lua-script.ts";
-import { holderText, type PortRange } from "./port-slots.ts";
+import { holderText, type PortRange, PortSlots } from "./port-slots.ts";
 import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
 import { PRIORITY_CLASS_WIDTH } from "./vm-store.ts";
 
@@ -28,7 +28,7 @@ const changePortScript = loadScript("change-port-7");
 
 const PortReply = z.tuple([z.number(), z.number(), z.number()]);
 const PrepareReply = z.tuple([z.number(), z.number(), z.number()]).rest(z.array(z.string()));
-const MoveReply = z.tuple([z.number(), z.union([z.enum(VM_STATES), z.literal("")])]);
+const MoveReply = z.tuple([z.number(), z.union([z.enum(VM_STATES), z.literal("")]), z.number()]);
 
 const PREPARE_REFUSALS: Readonly<Record<number, PrepareRefusal>> = {
   0: "no_port",
@@ -57,6 +57,8 @@ export class LaunchStore {
   readonly #range: PortRange;
   readonly #eventsMax: number;
   readonly #keep: Config["keep"];
+  readonly #ports: PortSlots;
+  #freePorts = 0;
 
   constructor(options: {
     redis: RedisClient;
@@ -72,6 +74,16 @@ export class LaunchStore {
     this.#range = options.range;
     this.#eventsMax = options.eventsMax;
     this.#keep = options.keep;
+    this.#ports = new PortSlots(options);
+  }
+
+  /** Ports of this machine that could be taken, as the last script said: nothing is fetched when there is none. */
+  get freePorts(): number {
+    return this.#freePorts;
+  }
+
+  async countFreePorts(): Promise<void> {
+    this.#freePorts = await this.#ports.free();
   }
 
   /** PREPARE: checks that the fetched job is ours, takes a port and moves the record to `preparing`, all or nothing. */
@@ -105,8 +117,9 @@ export class LaunchStore {
       },
     );
     const [code, port, freePorts, history = []] = PrepareReply.parse(reply);
-    if (code === 1) return { kind: "prepared", port, freePorts, history: readHistory(history) };
-    return { kind: PREPARE_REFUSALS[code] ?? "not_owner", freePorts };
+    this.#freePorts = freePorts;
+    if (code === 1) return { kind: "prepared", port, history: readHistory(history) };
+    return { kind: PREPARE_REFUSALS[code] ?? "not_owner" };
   }
 
   /** TRANSITION: state and event together, or an outcome that says why not. A resent command changes nothing. */
@@ -137,6 +150,7 @@ export class LaunchStore {
         launch: BARRED_BY_MARK.includes(move.to),
         nonce: randomUUID(),
         fields: move.fields ?? {},
+        range: this.#range,
         event: { type: move.event.type, data: JSON.stringify(move.event.data) },
         progress: JSON.stringify({ state: move.to, host: launch.host, launch: launch.epoch, ...move.progress }),
         deadlineMs: move.ttlMs ?? null,
@@ -151,15 +165,13 @@ export class LaunchStore {
               },
       },
     );
-    return MOVE_OUTCOMES[MoveReply.parse(reply)[0]] ?? "not_owner";
+    const [code, , freePorts] = MoveReply.parse(reply);
+    if (move.leave !== undefined && code === 1) this.#freePorts = freePorts;
+    return MOVE_OUTCOMES[code] ?? "not_owner";
   }
 
   /** Sets the port aside that a foreign process holds and takes the next one, within the attempt; undefined: none is free. */
-  async changePort(
-    launch: LaunchIdentity,
-    port: number,
-    asideMs: number,
-  ): Promise<{ port: number | undefined; freePorts: number }> {
+  async changePort(launch: LaunchIdentity, port: number, asideMs: number): Promise<number | undefined> {
     const keys = this.#keys;
     const reply = await changePortScript.run(
       this.#redis,
@@ -181,7 +193,8 @@ export class LaunchStore {
       },
     );
     const [code, next, freePorts] = PortReply.parse(reply);
-    return { port: code === 1 ? next : undefined, freePorts };
+    this.#freePorts = freePorts;
+    return code === 1 ? next : undefined;
   }
 
   /** The sealed secrets of a VM, or undefined when there are none (any more). */

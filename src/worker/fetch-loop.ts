@@ -21,6 +21,8 @@ export interface FetchLoopDeps {
   readonly roomChanged: (signal: AbortSignal) => Promise<void>;
   /** Puts the intent on disk and takes the port. Called under the mutex; the launch itself goes on in the background. */
   readonly take: (job: ClaimedJob) => Promise<void>;
+  /** Called with a job whose `take` threw: it is ours and must go back. */
+  readonly strand: (job: ClaimedJob) => void;
 }
 
 /**
@@ -68,13 +70,18 @@ export class FetchLoop {
   }
 
   async #fetchOne(signal: AbortSignal): Promise<boolean> {
-    const { pools, claims, newToken, hasRoom, take } = this.#deps;
+    const { pools, claims, newToken, hasRoom, take, strand } = this.#deps;
     for (let tried = 0; tried < pools.length; tried++) {
       if (signal.aborted || !hasRoom()) return false;
       const pool = pools[this.#turn++ % pools.length] ?? "";
       const job = await claims.fetch(pool, newToken());
       if (job === undefined) continue;
-      await take(job);
+      try {
+        await take(job);
+      } catch (error) {
+        strand(job);
+        throw error;
+      }
       return true;
     }
     return false;

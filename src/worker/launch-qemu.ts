@@ -33,7 +33,6 @@ export interface QemuLaunchDeps {
   readonly forwardBind: string | undefined;
   /** Under which address clients reach this host. */
   readonly address: string;
-  readonly onFreePorts: (free: number) => void;
 }
 
 /** What is to be started, and who hears of it. */
@@ -153,16 +152,12 @@ async function publishStarting(deps: QemuLaunchDeps, launch: Launch, stop: StopR
   );
 }
 
-async function changePort({ config, launches, logger, onFreePorts }: QemuLaunchDeps, launch: Launch): Promise<void> {
+async function changePort({ config, launches, logger }: QemuLaunchDeps, launch: Launch): Promise<void> {
   const port = portOf(launch);
   const changed = await launches.changePort(launch.identity, port, config.launch.portAsideMs);
-  onFreePorts(changed.freePorts);
-  launch.port = changed.port;
-  logger.warn(
-    { vmId: launch.identity.vmId, port, next: changed.port },
-    "another process holds the port; it is set aside",
-  );
-  if (changed.port === undefined)
+  launch.port = changed;
+  logger.warn({ vmId: launch.identity.vmId, port, next: changed }, "another process holds the port; it is set aside");
+  if (changed === undefined)
     throw new LaunchFailure("ports_exhausted", `port ${port} is held by another process and no other is free`);
 }
 

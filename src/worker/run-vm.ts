@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { LaunchFailure } from "../contract/causes.ts";
 import { parseGoDurationMs } from "../contract/go-duration.ts";
-import type { VmSecrets } from "../contract/vm-request.ts";
+import { decodeFileBytes, type VmSecrets } from "../contract/vm-request.ts";
 import { ConsoleWatch } from "../qemu/console-watch.ts";
 import { findByUuid } from "../qemu/process-scan.ts";
 import type { RingChunk } from "../qemu/ring-reader.ts";
@@ -16,6 +16,7 @@ import type { LaunchEnd } from "./end-plan.ts";
 import { type EndDeps, finishEnd, toLaunchEnd, writeEndPlan } from "./end-vm.ts";
 import type { Launch } from "./launch.ts";
 import { launchQemu, type QemuLaunchDeps } from "./launch-qemu.ts";
+import { persistently } from "./persistently.ts";
 import { SecretMask } from "./secret-mask.ts";
 import type { StopRequest } from "./stop-request.ts";
 import { type SuperviseDeps, superviseVm } from "./supervise-vm.ts";
@@ -24,6 +25,8 @@ export interface RunVmDeps extends EndDeps, QemuLaunchDeps, SuperviseDeps {
   readonly secretKeys: SecretKeys | undefined;
   readonly console: LiveConsole;
   readonly boots: BootGate;
+  /** Aborted when a stop of the worker has taken too long: what is not finished is finished by its next start. */
+  readonly giveUp: AbortSignal;
   readonly logger: Logger;
 }
 
@@ -32,17 +35,14 @@ export interface RunVmDeps extends EndDeps, QemuLaunchDeps, SuperviseDeps {
  * same way, and nothing of it is left on this host. Rejects only when the end itself cannot be written.
  */
 export async function runVm(deps: RunVmDeps, launch: Launch, stop: StopRequest): Promise<void> {
-  const bootLimit = limitBoot(deps, launch, stop);
   const hand: LaunchInHand = { qemu: undefined, publisher: undefined, mask: new SecretMask([]) };
   let end: LaunchEnd;
   try {
-    end = await launchAndSupervise(deps, launch, stop, hand, bootLimit);
+    end = await launchAndSupervise(deps, launch, stop, hand);
   } catch (error) {
     end = endOfStop(stop, launch) ?? toLaunchEnd(error);
     if (end.kind === "failure" && end.cause.code === "internal")
       deps.logger.error({ err: error, vmId: launch.identity.vmId }, "a launch failed in an unforeseen way");
-  } finally {
-    bootLimit.clear();
   }
   await endLaunch(deps, launch, hand, end);
 }
@@ -59,7 +59,6 @@ async function launchAndSupervise(
   launch: Launch,
   stop: StopRequest,
   hand: LaunchInHand,
-  bootLimit: BootLimit,
 ): Promise<LaunchEnd> {
   const { identity } = launch;
   if (launch.problem !== undefined) throw new LaunchFailure("spec_invalid", launch.problem);
@@ -67,9 +66,10 @@ async function launchAndSupervise(
   if (living !== undefined)
     throw new LaunchFailure("internal", `process ${living.pid} of this VM still lives on the host`);
   const leaveGate = await deps.boots.enter(stop.signal);
+  const bootLimit = limitBoot(deps, launch, stop); // from here on: waiting for a place is not the guest's fault
   try {
     const secrets = await openSecrets(deps, launch);
-    const mask = new SecretMask(Object.values(secrets).filter((value) => value !== undefined));
+    const mask = new SecretMask(secretTexts(secrets));
     const publisher = new ConsolePublisher({
       console: deps.console,
       vmId: identity.vmId,
@@ -91,6 +91,7 @@ async function launchAndSupervise(
     };
     return await superviseVm(deps, { launch, qemu, stop, watch, onBooted });
   } finally {
+    bootLimit.clear();
     leaveGate();
   }
 }
@@ -101,11 +102,18 @@ async function launchAndSupervise(
  */
 async function endLaunch(deps: RunVmDeps, launch: Launch, hand: LaunchInHand, end: LaunchEnd): Promise<void> {
   const { qemu } = hand;
+  const { vmId } = launch.identity;
+  const persist = { vmId, logger: deps.logger, giveUp: deps.giveUp };
   const outputs = maskOutputs(hand.mask, await lastOutputs(launch, qemu));
-  const plan = await writeEndPlan(deps, launch, end, outputs);
-  await qemu?.stop({ bounds: { ...deps.config.stop, powerdownMs: 0 } });
+  const plan = await persistently({ ...persist, what: "writing down how a VM ended" }, () =>
+    writeEndPlan(deps, launch, end, outputs),
+  );
+  // Until the process is proved dead nothing of the VM may be given away, however long that takes.
+  await persistently({ ...persist, what: "ending QEMU" }, async () =>
+    qemu?.stop({ bounds: { ...deps.config.stop, powerdownMs: 0 } }),
+  );
   hand.publisher?.close();
-  await finishEnd(deps, launch, plan);
+  await persistently({ ...persist, what: "finishing the end of a VM" }, () => finishEnd(deps, launch, plan));
 }
 
 /** Drained from QEMU while it still answers; else what stands in the files. */
@@ -131,6 +139,13 @@ async function openSecrets({ launches, secretKeys }: RunVmDeps, launch: Launch):
   const { identity, owner } = launch;
   const sealed = await launches.sealedSecrets(identity.vmId);
   return sealed === undefined ? {} : openSealed(secretKeys, { owner, vmId: identity.vmId }, sealed);
+}
+
+/** Every form in which a secret could be printed: as it was sent, and as the file that the guest finds. */
+function secretTexts(secrets: VmSecrets): readonly string[] {
+  const sent = Object.values(secrets).filter((value) => value !== undefined);
+  const { agentCvmClientKey: key } = secrets;
+  return key === undefined ? sent : [...sent, decodeFileBytes(key).toString("utf8")];
 }
 
 interface BootLimit {

@@ -6,8 +6,8 @@ import { JobClaims } from "../queue/job-claims.ts";
 import { LaunchStore } from "../queue/launch-store.ts";
 import { LiveConsole } from "../queue/live-console.ts";
 import { PoolWaiter } from "../queue/pool-waiter.ts";
-import { PortSlots } from "../queue/port-slots.ts";
 import { redisKeys } from "../queue/redis-keys.ts";
+import { checkRedisPolicy } from "../queue/redis-policy.ts";
 import { RemovalJobs } from "../queue/removal-jobs.ts";
 import { Sweeper } from "../queue/sweeper.ts";
 import { VmQueue } from "../queue/vm-queue.ts";
@@ -24,6 +24,7 @@ import { openHostState } from "./host-state.ts";
 import { Mutex } from "./mutex.ts";
 import { recoverLeftovers } from "./recover.ts";
 import { Repeat } from "./repeat.ts";
+import { StrandedJobs } from "./stranded-jobs.ts";
 import { takeJob } from "./take-job.ts";
 import { VmRuns } from "./vm-runs.ts";
 
@@ -32,6 +33,7 @@ const LEASE_MS = 30_000;
 const LEASE_RENEW_MS = 5_000;
 /** How long a stop waits for Redis when it cannot be reached: the next start finishes from the disk. */
 const STOP_GRACE_MS = 10_000;
+const STRANDED_RETRY_MS = 2_000;
 const FREE_PORTS_REFRESH_MS = 5_000;
 
 export interface StartedWorker {
@@ -82,10 +84,12 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
   const hosts = new HostRegistry({ redis, keys });
   const claims = scope.own(new JobClaims({ redis: bull, keys, hostId: host.hostId, logger }), (owned) => owned.close());
   const queue = scope.own(new VmQueue({ redis: bull, keys, logger }), (owned) => owned.close());
-  const ports = new PortSlots({ redis, keys, bootId: host.bootId, range });
   const mutex = new Mutex();
+  const giveUp = new AbortController();
   const deps = { config, host, store, launches, hosts, claims, mutex, logger };
 
+  for (const warning of await checkRedisPolicy(redis)) logger.warn(warning);
+  await launches.countFreePorts();
   await hosts.announce(description.host, LEASE_MS);
   await recoverLeftovers(deps);
 
@@ -98,8 +102,9 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     forwardBind: description.forwardBind,
     console: new LiveConsole({ redis, keys }),
     boots: new BootGate(config.maxBoots),
-    freePorts: await ports.free(),
+    giveUp: giveUp.signal,
   });
+  const stranded = new StrandedJobs({ claims, stateDir: host.stateDir, logger });
   const loop = new FetchLoop({
     pools: config.pools,
     claims,
@@ -110,12 +115,10 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     hasRoom: () => runs.hasRoom(),
     roomChanged: (signal) => runs.roomChanged(signal),
     take: async (job) => {
-      const launch = await takeJob(
-        { ...deps, hostFields: description.recordFields, onFreePorts: (free) => runs.setFreePorts(free) },
-        job,
-      );
+      const launch = await takeJob({ ...deps, hostFields: description.recordFields }, job);
       if (launch !== undefined) runs.start(launch);
     },
+    strand: (job) => stranded.add(job),
   });
   const removals = new RemovalJobs({
     redis: bull,
@@ -140,9 +143,15 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     }),
     new Repeat({ what: "reconciling", intervalMs: config.reconcileMs, step: () => runs.heedAllMarks(), logger }),
     new Repeat({
+      what: "giving back stranded jobs",
+      intervalMs: STRANDED_RETRY_MS,
+      step: () => stranded.giveBack(),
+      logger,
+    }),
+    new Repeat({
       what: "counting free ports",
       intervalMs: FREE_PORTS_REFRESH_MS,
-      step: async () => runs.setFreePorts(await ports.free()),
+      step: () => runs.refreshFreePorts(),
       logger,
     }),
   ];
@@ -162,7 +171,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
   return {
     hostId: host.hostId,
     stop: () => {
-      stopped ??= boundedStop(stop, { boundMs: ladderMs(config) + STOP_GRACE_MS, scope, logger });
+      stopped ??= boundedStop(stop, { boundMs: ladderMs(config) + STOP_GRACE_MS, giveUp, scope, logger });
       return stopped;
     },
   };
@@ -171,7 +180,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
 /** A stop must not hang on a Redis that is away: what is left undone is on disk and the next start finishes it. */
 async function boundedStop(
   stop: () => Promise<void>,
-  { boundMs, scope, logger }: { boundMs: number; scope: Scope; logger: Logger },
+  { boundMs, giveUp, scope, logger }: { boundMs: number; giveUp: AbortController; scope: Scope; logger: Logger },
 ): Promise<void> {
   const timeout = new AbortController();
   const late = delay(boundMs, "late", { signal: timeout.signal }).catch(() => "in time");
@@ -179,6 +188,7 @@ async function boundedStop(
   timeout.abort();
   if (done === "late") {
     logger.error({ boundMs }, "the worker could not stop cleanly in time; its next start finishes what is on disk");
+    giveUp.abort();
     await scope.close();
   }
 }

@@ -27,7 +27,6 @@ export interface TakeJobDeps {
   readonly logger: Logger;
   /** What every VM record of this host says: TEE, accelerator. */
   readonly hostFields: RecordFields;
-  readonly onFreePorts: (free: number) => void;
 }
 
 /**
@@ -82,8 +81,7 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
     epoch: job.epoch,
     token: job.token,
   };
-  const prepared = await launches.prepare(identity, { ...deps.hostFields, startedAtMs: String(startedAtMs) });
-  deps.onFreePorts(prepared.freePorts);
+  const prepared = await launches.prepare(identity, deps.hostFields);
   if (prepared.kind !== "prepared") {
     await settleRefused(deps, job, prepared.kind);
     await removeVmDirectory(paths);

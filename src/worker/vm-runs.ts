@@ -10,20 +10,14 @@ interface Run {
   readonly done: Promise<void>;
 }
 
-export interface VmRunsOptions extends Omit<RunVmDeps, "onFreePorts"> {
-  readonly freePorts: number;
-}
-
 /** The VMs of this host: each has a slot from its launch until its local record is deleted. */
 export class VmRuns {
   readonly #deps: RunVmDeps;
   readonly #runs = new Map<string, Run>();
   readonly #waiting = new Set<() => void>();
-  #freePorts: number;
 
-  constructor(options: VmRunsOptions) {
-    this.#deps = { ...options, onFreePorts: (free) => this.setFreePorts(free) };
-    this.#freePorts = options.freePorts;
+  constructor(deps: RunVmDeps) {
+    this.#deps = deps;
   }
 
   get size(): number {
@@ -33,11 +27,12 @@ export class VmRuns {
   /** A slot and a port are free. MANAGER_MAX_VMS of 0 or less means no limit by slots. */
   hasRoom(): boolean {
     const { maxVms } = this.#deps.config.manager;
-    return (maxVms <= 0 || this.#runs.size < maxVms) && this.#freePorts > 0;
+    return (maxVms <= 0 || this.#runs.size < maxVms) && this.#deps.launches.freePorts > 0;
   }
 
-  setFreePorts(free: number): void {
-    this.#freePorts = free;
+  /** Counts the free ports anew: those that were set aside come back by time alone. */
+  async refreshFreePorts(): Promise<void> {
+    await this.#deps.launches.countFreePorts();
     this.#wake();
   }
 
@@ -66,7 +61,6 @@ export class VmRuns {
       )
       .finally(() => {
         this.#runs.delete(vmId);
-        this.#freePorts += 1; // given back with the final record; the next script says the exact number
         this.#wake();
       });
     this.#runs.set(vmId, { launch, stop, done });

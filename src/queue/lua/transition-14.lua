@@ -3,23 +3,26 @@
   KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] job   KEYS[6] deadlines
   KEYS[7] expiry   KEYS[8] box   KEYS[9] tail   KEYS[10] console   KEYS[11] ports   KEYS[12] ports-lru
   KEYS[13] ports-aside   KEYS[14] pending-jobs
-  ARGV[1] { vmId, host, epoch, token, to, from, launch, nonce, fields, event = { type, data }, progress, eventsMax,
+  ARGV[1] { vmId, host, epoch, token, to, from, launch, nonce, fields, range, event = { type, data }, progress, eventsMax,
             deadlineMs? (TTL that starts now if it has not started yet),
             leave? = { holder, port?, keepMs?, box = "keep" | "delete" | milliseconds to keep, tail? = { console, qemu },
                        final } }
   `nonce` makes a resent command harmless. `leave` is given when the host holds nothing of the VM any more.
-  Returns { code, state }: 1 done, -1 no record, -2 not the owner, -3 state does not allow it, -4 marked. ]]
+  Returns { code, state, free ports }: 1 done, -1 no record, -2 not the owner, -3 state does not allow it, -4 marked. ]]
 --#include record
 --#include ports
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
+local function reply(code, state)
+  return { code, state, freePorts(KEYS[11], KEYS[13], args.range) }
+end
 local record = redis.call("HMGET", KEYS[1], "state", "host", "epoch", "token", "lastMove", "deadlineAtMs", "seq")
 local state = record[1]
-if not state then return { -1, "" } end
-if record[5] == args.nonce then return { 1, state } end
-if record[2] ~= args.host or tonumber(record[3]) ~= args.epoch or record[4] ~= args.token then return { -2, state } end
-if not contains(args.from, state) then return { -3, state } end
-if args.launch and redis.call("EXISTS", KEYS[4]) == 1 then return { -4, state } end
+if not state then return reply(-1, "") end
+if record[5] == args.nonce then return reply(1, state) end
+if record[2] ~= args.host or tonumber(record[3]) ~= args.epoch or record[4] ~= args.token then return reply(-2, state) end
+if not contains(args.from, state) then return reply(-3, state) end
+if args.launch and redis.call("EXISTS", KEYS[4]) == 1 then return reply(-4, state) end
 
 setState(KEYS[1], KEYS[3], args.vmId, state, args.to, now)
 redis.call("HSET", KEYS[1], "lastMove", args.nonce)
@@ -55,4 +58,4 @@ end
 
 showProgress(KEYS[5], args.progress)
 emit(KEYS[1], KEYS[2], args.vmId, args.event.type, args.event.data, args.eventsMax, now)
-return { 1, args.to }
+return reply(1, args.to)

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { killProcess } from "../../../src/qemu/end-process.ts";
 import { findByUuid } from "../../../src/qemu/process-scan.ts";
 import type { RunningQemu } from "../../../src/qemu/running-qemu.ts";
@@ -23,7 +24,13 @@ export interface VmWorld extends AsyncDisposable {
   /** drover's layer of the command line, for a machine with the given guest. */
   args(guest?: RomGuest | "none"): Promise<string[]>;
   start(args: readonly string[], options?: Partial<StartOptions>): Promise<RunningQemu>;
+  /** Ends with the world. */
+  own(qemu: RunningQemu): RunningQemu;
 }
+
+export const FAKE_QEMU = fileURLToPath(new URL("../../fixtures/fake-qemu.mjs", import.meta.url));
+/** Enough for every rung on a busy machine, short enough to see a rung that hangs. */
+export const STOP_BOUNDS = { powerdownMs: 5_000, quitMs: 5_000, termMs: 5_000 };
 
 export async function openVmWorld(): Promise<VmWorld> {
   const stateDir = await mkdtemp(join(tmpdir(), "dq-"));
@@ -54,6 +61,9 @@ export async function openVmWorld(): Promise<VmWorld> {
         onObservation: (observation) => observations.push(observation),
         ...options,
       });
+      return this.own(qemu);
+    },
+    own(qemu) {
       started.push(qemu);
       return qemu;
     },

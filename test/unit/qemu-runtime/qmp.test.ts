@@ -29,7 +29,11 @@ test.each(["", "null", "[]", "{", '{"event": 1}', '{"return": {}}', '{"QMP": {}}
 );
 
 test("no line can make the parser throw", () => {
-  fc.assert(fc.property(fc.oneof(fc.string(), fc.json()), (line) => expect(parseQmpLine(line)).toHaveProperty("kind")));
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.json()), (line) => {
+      expect(parseQmpLine(line)).toHaveProperty("kind");
+    }),
+  );
 });
 
 test("lines come out whole however they are cut", () => {

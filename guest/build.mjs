@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // Builds the demo guest from Debian's own kernel and busybox: `node guest/build.mjs [--out DIR] [--fresh]`.
 // Its only line on stdout is the folder with the image.
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
@@ -17,6 +17,7 @@ import { rootFilesystem } from "./build/root-filesystem.mjs";
 
 const SOURCES = dirname(fileURLToPath(import.meta.url));
 const DISK_MIB = 64;
+const ABANDONED_MS = 30 * 60_000;
 /** Each of these takes something out of the boot that costs time under TCG. */
 const CMDLINE =
   "quiet console=ttyS0 tsc=reliable no_timer_check random.trust_cpu=on mitigations=off cryptomgr.notests pti=off nokaslr";
@@ -41,6 +42,7 @@ export async function buildGuest({ out = defaultGuestFolder(), fresh = false, lo
   if (present !== undefined) return { folder, built: false, manifest: present };
 
   await mkdir(dirname(folder), { recursive: true });
+  await removeAbandoned(folder);
   const scratch = await mkdtemp(`${folder}.building-`);
   try {
     const image = join(scratch, "image");
@@ -98,6 +100,20 @@ async function buildInto(image, scratch, inputs, log) {
     "systemd-boot-efi": bootLoader.version,
   };
   return writeManifest(image, { inputs, cmdline: CMDLINE, versions });
+}
+
+/**
+ * An interrupted build leaves some hundred megabytes. What is still being worked on is younger than this.
+ * @param {string} folder
+ */
+async function removeAbandoned(folder) {
+  for (const name of await readdir(dirname(folder))) {
+    if (!name.startsWith(`${basename(folder)}.building-`)) continue;
+    const path = join(dirname(folder), name);
+    const changed = await stat(path).catch(() => undefined);
+    if (changed !== undefined && Date.now() - changed.mtimeMs > ABANDONED_MS)
+      await rm(path, { recursive: true, force: true });
+  }
 }
 
 if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {

@@ -82,7 +82,12 @@ export const VmRecord = z.object({
   /** Hosts whose own fault ended a launch, each with the Unix ms until which this VM avoids it. */
   avoid: json(z.record(z.string(), z.int())).optional(),
   removal: json(
-    z.strictObject({ reason: z.enum(["requested", "ttl", "queue_timeout"]), by: z.string(), atMs: z.int(), force: z.boolean().optional() }),
+    z.strictObject({
+      reason: z.enum(["requested", "ttl", "queue_timeout"]),
+      by: z.string(),
+      atMs: z.int(),
+      force: z.boolean().optional(),
+    }),
   ).optional(),
   idempotencyKey: z.string().optional(),
 });

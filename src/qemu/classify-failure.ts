@@ -1,12 +1,11 @@
 import type { Cause, CauseCode } from "../contract/causes.ts";
 import { FAILURE_PATTERNS, type OperatorPaths } from "./failure-patterns.ts";
-import type { QemuEnd } from "./qemu-end.ts";
+import { type QemuEnd, TOLD_TO_END } from "./qemu-end.ts";
 import type { ExitFacts } from "./qemu-process.ts";
 
 const MESSAGE_MAX_CHARS = 500;
 /** Signals by which somebody ends a process on purpose; QEMU catches all but SIGKILL and exits with 0. */
 const KILL_SIGNALS = new Set(["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"]);
-const TOLD_TO_END = /terminating on signal \d+/;
 /** Said at every start, or by a QEMU that goes on. */
 const HARMLESS_LINE = /\b(?:warning|info): |char device redirected to|falling back to /;
 const KVM_LINE = /KVM kernel module|failed to initialize kvm/;
@@ -63,9 +62,11 @@ export function causeOfEnd(end: QemuEnd, output: string, mask?: (text: string) =
       return { code: "qemu_crashed", message: "QEMU stopped the guest with an internal error (status internal-error)" };
     case "exited": {
       const evidence: FailureEvidence = { output, exit: end, phase: "run", ...(mask && { mask }) };
-      if (end.reason?.startsWith("host-") === true) {
+      // Under -no-shutdown QEMU ends with 0 only when somebody told it to.
+      if (end.reason?.startsWith("host-") === true || end.exitCode === 0) {
         const told = meaningfulLines(output).find((line) => TOLD_TO_END.test(line));
-        return cause(evidence, "qemu_killed", told ?? `QEMU was told to end from outside drover (${end.reason})`);
+        const how = end.reason ?? "exit code 0";
+        return cause(evidence, "qemu_killed", told ?? `QEMU was told to end from outside drover (${how})`);
       }
       if (end.exitCode === null && end.signal === null) {
         return cause(evidence, "qemu_vanished", meaningfulLines(output).at(-1) ?? "QEMU is gone and left no word");

@@ -22,6 +22,9 @@ export type QemuEnd =
       readonly reason: string | null;
     };
 
+/** What QEMU prints when a signal asks it to end. */
+export const TOLD_TO_END = /terminating on signal \d+/;
+
 const Shutdown = z.object({ guest: z.boolean(), reason: z.string() });
 const Panicked = z.object({ action: z.string() });
 

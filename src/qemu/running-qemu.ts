@@ -2,7 +2,7 @@ import { boundForeignLog, type FileBound, readTail } from "./bounded-file.ts";
 import { within } from "./bounded-wait.ts";
 import { DEFAULT_HEARTBEAT, Heartbeat } from "./heartbeat.ts";
 import { MonitorLink } from "./monitor-link.ts";
-import { endOfEvent, endOfStatus, hostShutdownReason, type QemuEnd } from "./qemu-end.ts";
+import { endOfEvent, endOfStatus, hostShutdownReason, type QemuEnd, TOLD_TO_END } from "./qemu-end.ts";
 import type { QmpEvent } from "./qmp-protocol.ts";
 import { CONSOLE_RING, RESULT_RING, type RingChunk, RingReader, type RingSpec } from "./ring-reader.ts";
 import { descendStopLadder, type StopOptions, type StopOutcome } from "./stop-ladder.ts";
@@ -18,6 +18,7 @@ const DRAIN_TIMEOUT_MS = 1_000;
 const FORCED_DRAIN_TIMEOUT_MS = 100;
 /** QEMU's last words on QMP are read before its death is reported. */
 const LAST_WORDS_MS = 200;
+const LAST_WORDS_BYTES = 4 * 1024;
 const REBOOT_NOTE_MS = 1_000;
 const LOG_CHECK_MS = 5_000;
 const LOG_BOUND: FileBound = { maxBytes: 256 * 1024, keepBytes: 64 * 1024 };
@@ -138,7 +139,7 @@ export class RunningQemu {
     this.#logTimer = setInterval(() => void this.#boundLog(), LOG_CHECK_MS);
     void this.#process.exited.then(async ({ exitCode, signal }) => {
       await within(this.#link.closed, LAST_WORDS_MS);
-      this.#endOnce({ kind: "exited", exitCode, signal, reason: this.#hostReason });
+      this.#endOnce({ kind: "exited", exitCode, signal, reason: this.#hostReason ?? (await this.#loggedReason()) });
       await this.detach();
     });
   }
@@ -201,6 +202,12 @@ export class RunningQemu {
     if (nowMs - this.#rebootNotedMs < REBOOT_NOTE_MS) return;
     this.#rebootNotedMs = nowMs;
     this.#observe({ kind: "guest-rebooted" });
+  }
+
+  /** A question of ours that met the closing monitor can cost us its last words; the log has those about a signal. */
+  async #loggedReason(): Promise<string | null> {
+    const log = await readTail(this.paths.qemuLog, LAST_WORDS_BYTES).catch(() => Buffer.alloc(0));
+    return TOLD_TO_END.test(log.toString("latin1")) ? "host-signal" : null;
   }
 
   async #askStatus(): Promise<void> {

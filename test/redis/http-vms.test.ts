@@ -174,7 +174,7 @@ test("a failed VM is retried with all its attempts, and once only", async () => 
   await host.fail(await host.take());
   const again = await waitFor(async () => {
     const reply = await retry(world, id);
-    return reply.statusCode === 202 && reply;
+    return reply.statusCode === 202 ? reply : undefined;
   });
   expect(again.json()).toMatchObject({ state: "queued", attempts: { made: 0 }, cause: null, endedAt: null });
   const twice = await retry(world, id);

@@ -1,16 +1,20 @@
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { execa } from "execa";
 import { killProcess } from "../../../src/qemu/end-process.ts";
+import type { ProcessIdentity } from "../../../src/qemu/process-identity.ts";
 import { findByUuid } from "../../../src/qemu/process-scan.ts";
 import type { RunningQemu } from "../../../src/qemu/running-qemu.ts";
 import { type StartOptions, startQemu } from "../../../src/qemu/start-qemu.ts";
 import type { QemuObservation } from "../../../src/qemu/supervision.ts";
 import { makeVmDirectory } from "../../../src/qemu/vm-directory.ts";
 import { type VmPaths, vmPaths } from "../../../src/qemu/vm-paths.ts";
+import { waitFor } from "../../helpers/wait-for.ts";
 import { type RomGuest, writeRom } from "./rom-guest.ts";
 
 export const QEMU = "qemu-system-x86_64";
@@ -84,6 +88,18 @@ function droverLayer(vmId: string, paths: VmPaths, hasSerialPort: boolean): stri
     ...["-chardev", "ringbuf,id=console,size=1048576", "-chardev", "ringbuf,id=result,size=262144"],
     ...(hasSerialPort ? ["-serial", "chardev:console", "-device", "pvpanic"] : []),
   ];
+}
+
+/** Starts a QEMU as a worker does that dies right after: its parent is gone, nobody of us can wait for it. */
+export async function startOrphan(world: VmWorld, args: readonly string[]): Promise<ProcessIdentity> {
+  const shell = ["-c", 'setsid "$@" </dev/null >"$0" 2>&1 &', world.paths.qemuLog, QEMU, ...args];
+  await execa("sh", shell, { stdio: "ignore" });
+  const [orphan] = await waitFor(() => {
+    const found = findByUuid(world.vmId);
+    return found.length === 1 && existsSync(world.paths.qmpRescueSocket) ? found : undefined;
+  });
+  if (orphan === undefined) throw new Error("QEMU was not started");
+  return { pid: orphan.pid, startTimeTicks: orphan.startTimeTicks };
 }
 
 /** A port of this machine that was free a moment ago. */

@@ -118,5 +118,6 @@ test("every end of a running VM has a cause, but for those that the guest wanted
     code: "qemu_killed",
     message: "terminating on signal 15 from pid 1 (init)",
   });
+  expect(causeOfEnd({ ...gone, exitCode: 0 }, "")?.code).toBe("qemu_killed");
   expect(causeOfEnd({ ...gone, exitCode: 0, reason: "host-qmp-quit" }, "")?.code).toBe("qemu_killed");
 });

@@ -23,11 +23,10 @@ export function commandWords(
   program: Command,
   wordsOf: (option: Option) => readonly string[],
 ): readonly CommandWords[] {
-  const globals = visible(program).map((option) => optionWords(option, wordsOf));
   return program.commands.map((command) => ({
     names: [command.name(), ...command.aliases()],
     about: command.summary(),
-    options: [...visible(command).map((option) => optionWords(option, wordsOf)), ...globals, HELP],
+    options: [...optionsOf(command).map((option) => optionWords(option, wordsOf)), HELP],
     takesIds: command.registeredArguments.some((argument) => argument.name() === "id"),
     words: command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
   }));
@@ -35,8 +34,11 @@ export function commandWords(
 
 const HELP: OptionWords = { flags: ["-h", "--help"], about: "show this help", takes: "nothing", words: [] };
 
-function visible(command: Command): readonly Option[] {
-  return command.options.filter((option) => !option.hidden);
+/** Those that the command's own help shows. */
+function optionsOf(command: Command): readonly Option[] {
+  const help = command.createHelp();
+  const globals = help.showGlobalOptions ? help.visibleGlobalOptions(command) : [];
+  return [...command.options.filter((option) => !option.hidden), ...globals];
 }
 
 function optionWords(option: Option, wordsOf: (option: Option) => readonly string[]): OptionWords {

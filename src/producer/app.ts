@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import fastifySwaggerUi from "@fastify/swagger-ui";
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from "fastify";
 import { serializerCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
-import { DroverError } from "../contract/errors.ts";
 import { REQUEST_MAX_BYTES } from "../contract/limits.ts";
 import type { ApiDeps } from "./api-deps.ts";
 import { boardPages } from "./board.ts";
+import { closingReply } from "./closing-reply.ts";
 import { errorReply, replyWithProblem } from "./error-reply.ts";
 import { httpServerFactory, refuseConnection } from "./http-server.ts";
 import { jsonBody } from "./json-body.ts";
@@ -49,11 +49,7 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
   await app.register(securityHeaders);
   await app.register(errorReply);
   await app.register(originHook, { listenHost: config.http.host, hosts: config.allowedHosts, origins: config.allowedOrigins });
-  app.addHook("onRequest", async (_request, reply) => {
-    if (!closing.signal.aborted) return;
-    reply.header("connection", "close");
-    throw new DroverError("shutting_down", "this server is shutting down; ask another one, or again in a moment");
-  });
+  await app.register(closingReply, { closing: closing.signal });
   await app.register(principalHook, { identify: deps.identify });
   await app.register(jsonBody);
 

@@ -49,7 +49,12 @@ export class OpenAnswer {
   /** Sends the head. From here on errors can no longer become problem documents. */
   static begin(reply: FastifyReply, options: OpenAnswerOptions): OpenAnswer {
     for (const [name, value] of Object.entries(options.headers ?? {})) reply.header(name, value);
-    reply.header("content-type", options.contentType).header("cache-control", "no-store").header("x-accel-buffering", "no");
+    reply.headers({
+      "content-type": options.contentType,
+      "cache-control": "no-store",
+      "x-accel-buffering": "no", // else nginx holds pieces back
+      connection: "close", // whoever reads to the end needs the connection for nothing more
+    });
     reply.hijack();
     allowSilence(reply); // a stalled write has a bound of its own
     const answer = new OpenAnswer(reply, options);

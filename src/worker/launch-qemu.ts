@@ -4,6 +4,7 @@ import { parseGoDurationMs } from "../contract/go-duration.ts";
 import type { Tee } from "../contract/qemu-config.ts";
 import type { VmSecrets } from "../contract/vm-request.ts";
 import { prepareDisk } from "../qemu/disk-image.ts";
+import type { DiskSources } from "../qemu/disk-source.ts";
 import type { OperatorPaths } from "../qemu/failure-patterns.ts";
 import { copyFirmwareVars } from "../qemu/firmware-vars.ts";
 import { writeGuestFiles } from "../qemu/guest-files.ts";
@@ -28,6 +29,8 @@ export interface QemuLaunchDeps {
   readonly launches: LaunchStore;
   readonly logger: Logger;
   readonly tee: Tee;
+  /** What is known of the source images, so that a launch need not ask qemu-img about one seen before. */
+  readonly diskSources: DiskSources;
   /** PCI address of the GPU to pass through, or false. */
   readonly gpu: string | false;
   readonly forwardBind: string | undefined;
@@ -46,8 +49,8 @@ export interface QemuOrder {
 
 /** Makes the files, starts QEMU and brings the VM to `running`. Leaves no process behind when it fails or is stopped. */
 export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promise<RunningQemu> {
-  const { launch, secrets, stop } = order;
-  await makeFiles(deps, launch, secrets);
+  const { launch, stop } = order;
+  await makeFiles(deps, order);
   for (let tries = 0; tries < PORT_TRIES_MAX; tries++) {
     stop.signal.throwIfAborted();
     if (!(await isPortFree(deps.forwardBind ?? "", portOf(launch)))) {
@@ -65,11 +68,11 @@ export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promis
 }
 
 async function makeFiles(
-  { config, tee }: QemuLaunchDeps,
-  { identity, spec, paths }: Launch,
-  secrets: VmSecrets,
+  { config, tee, diskSources }: QemuLaunchDeps,
+  { launch, secrets, stop }: QemuOrder,
 ): Promise<void> {
   const { qemu } = config;
+  const { identity, spec, paths } = launch;
   await Promise.all([
     writeGuestFiles(paths, { vmId: identity.vmId, spec, secrets }),
     tee.kind === "none" && config.firmware === "ovmf"
@@ -81,6 +84,8 @@ async function makeFiles(
           destinationFile: paths.disk,
           format: qemu.disk.format,
           mode: config.diskMode,
+          sources: diskSources,
+          signal: stop.signal,
         })
       : undefined,
   ]);

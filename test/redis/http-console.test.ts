@@ -125,6 +125,7 @@ test("a late follower begins with the bytes it asks for; one of an ended VM gets
   await using host = openTestHost(world);
   const id = await submit(world);
   const launched = await host.take();
+  await host.run(launched);
   await host.print(launched, "0123456789");
   const late = await follow(world, id, "?follow=true&bytes=3");
   await waitFor(() => late.text() === "789");

@@ -30,17 +30,18 @@ afterEach(() => {
 function openEvents(world: HttpWorld, query = "", headers: Record<string, string> = {}): Promise<EventReader> {
   return new Promise((resolve, reject) => {
     const request = get(`${world.url}/v1/events${query}`, { headers }, (response) => {
-      let text = "";
+      let rest = "";
+      let text = ""; // what was read, without the data
       let ended = false;
       const messages: Message[] = [];
       response.setEncoding("utf8").on("data", (chunk: string) => {
-        const before = text.lastIndexOf("\n\n") + 1;
-        text += chunk;
-        const upTo = text.lastIndexOf("\n\n") + 1;
-        for (const block of text.slice(before, upTo).split("\n\n")) {
+        const blocks = (rest + chunk).split("\n\n");
+        rest = blocks.pop() ?? "";
+        for (const block of blocks) {
           const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(block)?.[1];
           const data = field("data");
           if (data !== undefined) messages.push({ id: field("id"), event: field("event") ?? "message", data });
+          text += `${block.replace(/^data: .*$/m, "")}\n\n`;
         }
       });
       response.on("close", () => {

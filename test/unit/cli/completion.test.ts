@@ -43,5 +43,5 @@ test("the script for zsh names every command and quotes what it must", async () 
   for (const name of ["submit", "ls", "list", "events", "completion"]) expect(text).toContain(`    '${name}:`);
   // An odd number of single quotes in a line would open a string that the next line ends.
   for (const line of text.split("\n").filter((one) => !one.startsWith("#")))
-    expect(line.split("'").length % 2, line).toBe(1);
+    expect(line.replaceAll("'\\''", "").split("'").length % 2, line).toBe(1);
 });

@@ -6,7 +6,6 @@ import { startApi } from "../producer/start-api.ts";
 import { loadConfig } from "../runtime/config/load-config.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { EmbeddedRedis } from "../runtime/embedded-redis.ts";
-import type { Logger } from "../runtime/logger.ts";
 import { Scope } from "../runtime/scope.ts";
 import { ensureSecretKeyFile } from "../runtime/secret-keys.ts";
 import { startWorker } from "../worker/start-worker.ts";
@@ -27,12 +26,14 @@ export async function runUp(context: CliContext): Promise<void> {
     ? undefined
     : scope.own(await startRedis(asked, context), (server) => server.close());
   const config = await completed(asked, redis, context);
-  const logger = serverLogger(config, "up", context);
   try {
-    const api = await startUnlessStopped(startApi({ config, logger: logger.child({ name: "api" }) }), context.signal);
+    const api = await startUnlessStopped(
+      startApi({ config, logger: serverLogger(config, "api", context) }),
+      context.signal,
+    );
     scope.own(api, (started) => started.close());
     const worker = await startUnlessStopped(
-      startWorker({ config, logger: logger.child({ name: "worker" }) }),
+      startWorker({ config, logger: serverLogger(config, "worker", context) }),
       context.signal,
     );
     scope.own(worker, (started) => started.stop());
@@ -67,14 +68,10 @@ async function startRedis(asked: Config, context: CliContext): Promise<EmbeddedR
   const own = [asked.http.port, asked.grpc.port];
   return EmbeddedRedis.start({
     stateDir: asked.stateDir,
-    logger: redisLogger(asked, context),
+    logger: serverLogger(asked, "redis", context),
     ownerPid: pid,
     avoidPorts: (port) => (port >= first && port <= last) || own.includes(port),
   });
-}
-
-function redisLogger(asked: Config, context: CliContext): Logger {
-  return serverLogger(asked, "redis", context);
 }
 
 async function ensureStateDir(stateDir: string): Promise<void> {

@@ -8,7 +8,7 @@ import { FINAL_STATES, type VmState } from "./vm-state.ts";
 export const ALLOWED_FROM = {
   queued: ["preparing", "starting", "running", "ready", "stopping", "failed"],
   preparing: ["queued", "retrying"],
-  starting: ["preparing"],
+  starting: ["preparing", "starting"], // again in the same launch when QEMU could not bind its port and gets the next
   running: ["starting"],
   ready: ["running"],
   stopping: ["preparing", "starting", "running", "ready"],

@@ -78,9 +78,12 @@ export class OpenAnswer {
     throw new ReaderGone(slow);
   }
 
-  /** Ends the answer in good order. */
+  /** Ends the answer in good order; a reader that does not take the rest is cut. */
   end(): void {
+    if (this.#gone.signal.aborted) return;
     this.#raw.end();
+    const timer = setTimeout(() => this.cut(), this.#stallMs);
+    this.#raw.once("close", () => clearTimeout(timer));
   }
 
   /** Ends it at once, with whatever the reader has not taken. */

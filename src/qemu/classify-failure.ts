@@ -1,5 +1,5 @@
 import type { Cause, CauseCode } from "../contract/causes.ts";
-import { FAILURE_PATTERNS, type OperatorPaths } from "./failure-patterns.ts";
+import { FAILURE_PATTERNS, type FailurePattern, type OperatorPaths } from "./failure-patterns.ts";
 import { type QemuEnd, TOLD_TO_END } from "./qemu-end.ts";
 import type { ExitFacts } from "./qemu-process.ts";
 
@@ -34,11 +34,9 @@ export function classifyFailure(evidence: FailureEvidence): Cause {
   if (signal !== null && KILL_SIGNALS.has(signal)) return cause(evidence, "qemu_killed", `QEMU was ended by ${signal}`);
   if (told !== undefined) return cause(evidence, "qemu_killed", told);
   if (evidence.phase === "start") {
-    for (const { cause: code, pattern, names } of FAILURE_PATTERNS) {
-      const line = lines.find(
-        (text) => pattern.test(text) && (names === undefined || namesPath(text, evidence.operatorPaths?.[names])),
-      );
-      if (line !== undefined) return cause(evidence, code, line);
+    for (const pattern of FAILURE_PATTERNS) {
+      const line = lines.find((text) => fits(pattern, text, evidence));
+      if (line !== undefined) return cause(evidence, pattern.cause, line);
     }
     // The shell's and sudo's codes for: cannot be run, not found.
     if (exitCode === 127 || exitCode === 126)
@@ -89,6 +87,12 @@ function meaningfulLines(output: string): readonly string[] {
     .split("\n")
     .map((line) => line.trim().replace(/^(?:\/\S*\/)?qemu[\w.-]*: /, ""))
     .filter((line) => line !== "" && !HARMLESS_LINE.test(line) && !(fellBack && KVM_LINE.test(line)));
+}
+
+function fits({ pattern, names, notOwn }: FailurePattern, line: string, evidence: FailureEvidence): boolean {
+  if (!pattern.test(line)) return false;
+  if (notOwn === true && namesPath(line, evidence.vmDir)) return false;
+  return names === undefined || namesPath(line, evidence.operatorPaths?.[names]);
 }
 
 function namesPath(line: string, paths: string | readonly string[] | undefined): boolean {

@@ -4,8 +4,10 @@ import { type DiskSource, DiskSources } from "./disk-source.ts";
 import { type QemuImgRun, runQemuImg } from "./qemu-img.ts";
 
 const GIB_BYTES = 1024 ** 3;
-/** A copy of a large image on a slow disk; creating an overlay takes 12 ms. */
+/** A large image on a slow disk. */
 const COPY_TIMEOUT_MS = 30 * 60_000;
+/** Everything but a copy takes about 12 ms. */
+const QUICK_TIMEOUT_MS = 60_000;
 const QEMU_IMG = "qemu-img";
 
 export interface DiskRequest {
@@ -20,7 +22,7 @@ export interface DiskRequest {
   readonly sources?: DiskSources;
   readonly signal?: AbortSignal;
   readonly qemuImgPath?: string;
-  readonly timeoutMs?: number;
+  readonly copyTimeoutMs?: number;
 }
 
 export interface MadeDisk {
@@ -41,10 +43,11 @@ export async function prepareDisk(request: DiskRequest): Promise<MadeDisk> {
   const sourceFile = resolve(request.sourceFile);
   const run: QemuImgRun = {
     qemuImgPath: request.qemuImgPath ?? QEMU_IMG,
-    timeoutMs: request.timeoutMs ?? COPY_TIMEOUT_MS,
+    timeoutMs: QUICK_TIMEOUT_MS,
     signal: request.signal ?? new AbortController().signal,
     operatorPaths: { diskSource: sourceFile },
   };
+  const copyRun: QemuImgRun = { ...run, timeoutMs: request.copyTimeoutMs ?? COPY_TIMEOUT_MS };
   const source = await sources.look(sourceFile, run);
   const sizeGib = diskSizeGib(source.virtualSizeBytes);
   const kind = diskKind(request, source);
@@ -55,7 +58,7 @@ export async function prepareDisk(request: DiskRequest): Promise<MadeDisk> {
       await runQemuImg(["create", "-q", ...overlay, "--", destinationFile, size], run);
     } else {
       const formats = ["-f", source.format, "-O", format];
-      await runQemuImg(["convert", "-q", ...formats, "--", sourceFile, destinationFile], run);
+      await runQemuImg(["convert", "-q", ...formats, "--", sourceFile, destinationFile], copyRun);
       await runQemuImg(["resize", "-q", "-f", format, "--", destinationFile, size], run);
     }
   } catch (error) {

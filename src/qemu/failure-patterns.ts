@@ -14,6 +14,8 @@ export interface FailurePattern {
   readonly pattern: RegExp;
   /** Only for a line that names this file of the operator. */
   readonly names?: keyof OperatorPaths;
+  /** Not for a line about a file in the VM's own directory: that one is drover's, not the operator's. */
+  readonly notOwn?: true;
 }
 
 /** QEMU's ways to say that a file cannot be opened. */
@@ -54,6 +56,7 @@ export const FAILURE_PATTERNS: readonly FailurePattern[] = [
   {
     cause: "firmware_missing",
     pattern: /could not load PC BIOS|Could not open '[^']*(?:OVMF|\.fd|\.igvm)|failed to find romfile/,
+    notOwn: true,
   },
   { cause: "disk_source_missing", pattern: CANNOT_OPEN, names: "diskSource" },
 

@@ -56,7 +56,8 @@ export async function spawnQemu(options: SpawnOptions): Promise<QemuProcess> {
   try {
     return await spawn(options, log.fd);
   } finally {
-    await log.close(); // QEMU has its own copy
+    // QEMU has its own copy of the descriptor; a failure to close ours must not hide that it runs.
+    await log.close().catch(() => undefined);
   }
 }
 
@@ -96,6 +97,8 @@ async function spawn({ binPath, args, cwd }: SpawnOptions, logFd: number): Promi
   const exited = ended.then(({ exit }) => exit);
   const startTimeTicks = readStartTime(pid); // a zombie has one too, so a very early end cannot hide it
   if (startTimeTicks === undefined) {
+    child.kill("SIGKILL");
+    await exited;
     throw new LaunchFailure("internal", `process ${pid} was started and is not to be seen in /proc`);
   }
   // Bits of memory that a core dump holds (core(5)). Another limit would need another process in between.

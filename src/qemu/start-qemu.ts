@@ -50,42 +50,63 @@ export async function startQemu(options: StartOptions): Promise<RunningQemu> {
   options.signal.throwIfAborted();
   const { binPath, args, paths, cwd = paths.dir } = options;
   const process = await spawnQemu({ binPath, args, cwd, logPath: paths.qemuLog });
-  let exit: ExitFacts | undefined;
-  void process.exited.then((facts) => {
-    exit = facts;
-  });
-  let client: QmpClient | undefined;
+  const start = new Handshake(options, process);
   try {
-    const noted = options.onSpawned?.(process) ?? Promise.resolve();
-    noted.catch(() => undefined); // awaited below; until then its failure is not unhandled
-    client = await connectQmp({
-      socketPath: paths.qmpSocket,
-      timeoutMs: options.qmpTimeoutMs,
-      isAlive: () => exit === undefined,
-      signal: options.signal,
-    });
-    const [status] = await boundedBySignal(Promise.all([handshake(client, options), noted]), options);
+    const noted = options.onSpawned?.(process);
+    const [{ client, status }] = await Promise.all([start.talk(), noted]);
     return new RunningQemu(options, {
       process,
       client,
       status,
-      redial: (signal) => connectEitherMonitor({ paths, isAlive: () => exit === undefined, signal }),
+      redial: (signal) => connectEitherMonitor({ paths, isAlive: () => start.isAlive, signal }),
     });
   } catch (error) {
-    client?.close();
+    start.giveUp();
     throw await undo(process, error, options);
   }
 }
 
-/** Rejects with the signal's reason when that aborts first. */
-async function boundedBySignal<T>(work: Promise<T>, { qmpTimeoutMs, signal }: StartOptions): Promise<T> {
-  const done = await within(work, 2 * qmpTimeoutMs, signal); // each command has its own bound, this is the abort's
-  if (done === TIME_UP) throw new QmpError("timeout", "QEMU did not answer in time");
-  return done;
+/** The talk with a QEMU that is just starting; it can be given up at any point of it. */
+class Handshake {
+  readonly #options: StartOptions;
+  readonly #over = new AbortController();
+  #client: QmpClient | undefined;
+  #exit: ExitFacts | undefined;
+
+  constructor(options: StartOptions, process: QemuProcess) {
+    this.#options = options;
+    void process.exited.then((facts) => {
+      this.#exit = facts;
+    });
+  }
+
+  get isAlive(): boolean {
+    return this.#exit === undefined;
+  }
+
+  async talk(): Promise<{ readonly client: QmpClient; readonly status: string }> {
+    const { paths, qmpTimeoutMs, signal } = this.#options;
+    const both = AbortSignal.any([signal, this.#over.signal]);
+    const client = await connectQmp({
+      socketPath: paths.qmpSocket,
+      timeoutMs: qmpTimeoutMs,
+      isAlive: () => this.isAlive,
+      signal: both,
+    });
+    this.#client = client;
+    const status = await within(askAll(client, this.#options), 2 * qmpTimeoutMs, both);
+    if (status === TIME_UP) throw new QmpError("timeout", "QEMU did not answer in time");
+    return { client, status };
+  }
+
+  giveUp(): void {
+    this.#over.abort(new QmpError("closed", "the start was given up"));
+    this.#client?.close();
+  }
 }
 
 /** All questions go out at once: QEMU answers them when its main loop first turns, which is what takes its time. */
-async function handshake(
+async function askAll(
   client: QmpClient,
   { vmId, expectedPort, qmpTimeoutMs: timeoutMs }: StartOptions,
 ): Promise<string> {

@@ -64,7 +64,8 @@ export function vmPaths(launch: {
   if (!isAbsolute(stateDir)) throw new TypeError(`the state directory must be an absolute path (got '${stateDir}')`);
   if (!isVmId(vmId)) throw new TypeError("a vmId must be a lower-case UUID before it becomes part of a path");
   if (!Number.isSafeInteger(epoch) || epoch < 1) throw new TypeError(`an epoch counts from 1 (got ${epoch})`);
-  if (!DISK_FORMAT.test(diskFormat)) throw new TypeError(`'${diskFormat}' is no disk format`);
+  if (!DISK_FORMAT.test(diskFormat))
+    throw new TypeError(`'${diskFormat}' (MANAGER_QEMU_DISK_FORMAT) is no disk format`);
   const dir = join(vmsDirectory(stateDir), vmId, String(epoch));
   const environmentDir = join(dir, "env");
   const certsDir = join(dir, "certs");

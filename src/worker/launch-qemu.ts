@@ -3,8 +3,6 @@ import { LaunchFailure } from "../contract/causes.ts";
 import { parseGoDurationMs } from "../contract/go-duration.ts";
 import type { Tee } from "../contract/qemu-config.ts";
 import type { VmSecrets } from "../contract/vm-request.ts";
-import { prepareDisk } from "../qemu/disk-image.ts";
-import type { DiskSources } from "../qemu/disk-source.ts";
 import type { OperatorPaths } from "../qemu/failure-patterns.ts";
 import { copyFirmwareVars } from "../qemu/firmware-vars.ts";
 import { writeGuestFiles } from "../qemu/guest-files.ts";
@@ -12,6 +10,7 @@ import { isPortFree } from "../qemu/port-check.ts";
 import type { RingChunk } from "../qemu/ring-reader.ts";
 import type { RunningQemu } from "../qemu/running-qemu.ts";
 import { maskCommand, shellLine } from "../qemu/shell-quote.ts";
+import type { SpareOverlay } from "../qemu/spare-overlay.ts";
 import { startQemu } from "../qemu/start-qemu.ts";
 import { vmCommand } from "../qemu/vm-command.ts";
 import type { LaunchStore } from "../queue/launch-store.ts";
@@ -29,8 +28,8 @@ export interface QemuLaunchDeps {
   readonly launches: LaunchStore;
   readonly logger: Logger;
   readonly tee: Tee;
-  /** What is known of the source images, so that a launch need not ask qemu-img about one seen before. */
-  readonly diskSources: DiskSources;
+  /** Makes the writable disks. */
+  readonly disks: SpareOverlay;
   /** PCI address of the GPU to pass through, or false. */
   readonly gpu: string | false;
   readonly forwardBind: string | undefined;
@@ -67,10 +66,7 @@ export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promis
   throw new LaunchFailure("ports_exhausted", `${PORT_TRIES_MAX} ports in a row were held by other processes`);
 }
 
-async function makeFiles(
-  { config, tee, diskSources }: QemuLaunchDeps,
-  { launch, secrets, stop }: QemuOrder,
-): Promise<void> {
+async function makeFiles({ config, tee, disks }: QemuLaunchDeps, { launch, secrets, stop }: QemuOrder): Promise<void> {
   const { qemu } = config;
   const { identity, spec, paths } = launch;
   await Promise.all([
@@ -79,12 +75,11 @@ async function makeFiles(
       ? copyFirmwareVars(qemu.ovmfVars.file, paths.ovmfVars)
       : undefined,
     qemu.enableDisk
-      ? prepareDisk({
+      ? disks.take({
           sourceFile: qemu.disk.srcFile,
           destinationFile: paths.disk,
           format: qemu.disk.format,
           mode: config.diskMode,
-          sources: diskSources,
           signal: stop.signal,
         })
       : undefined,

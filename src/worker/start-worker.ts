@@ -1,6 +1,7 @@
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
-import { DiskSources } from "../qemu/disk-source.ts";
+import { SpareOverlay } from "../qemu/spare-overlay.ts";
 import { openRedis } from "../queue/connection.ts";
 import { HostRegistry } from "../queue/host-registry.ts";
 import { JobClaims } from "../queue/job-claims.ts";
@@ -104,7 +105,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     console: new LiveConsole({ redis, keys }),
     boots: new BootGate(config.maxBoots),
     giveUp: giveUp.signal,
-    diskSources: new DiskSources(),
+    disks: scope.own(await SpareOverlay.open(join(host.stateDir, "spare")), (owned) => owned.close()),
   });
   const stranded = new StrandedJobs({ claims, stateDir: host.stateDir, logger });
   const loop = new FetchLoop({

@@ -25,7 +25,9 @@ function recorded(world: VmWorld, { pid, startTimeTicks }: Pick<RunningQemu, "pi
 test("a QEMU whose worker has died is taken over: not our child, and stopped all the same", async () => {
   await using world = await openVmWorld();
   const orphan = await startOrphan(world, await world.args("obedient"));
-  expect((await readFile(`/proc/${orphan.pid}/stat`, "latin1")).split(") ")[1]?.split(" ")[1]).not.toBe(String(process.pid));
+  expect((await readFile(`/proc/${orphan.pid}/stat`, "latin1")).split(") ")[1]?.split(" ")[1]).not.toBe(
+    String(process.pid),
+  );
   const qemu = world.own(await attachQemu(recorded(world, orphan)));
   expect({ pid: qemu.pid, startTimeTicks: qemu.startTimeTicks }).toEqual(orphan);
   expect((await qemu.stop({ bounds: STOP_BOUNDS })).rung).toBe("powerdown");
@@ -33,19 +35,22 @@ test("a QEMU whose worker has died is taken over: not our child, and stopped all
   expect(isAlive(orphan)).toBe(false);
 });
 
-test.each(["SIGKILL", "SIGTERM"] as const)("the death of a stranger's child by %s is seen soon, its exit code never", async (signal) => {
-  await using world = await openVmWorld();
-  const orphan = await startOrphan(world, await world.args("idle"));
-  const qemu = world.own(await attachQemu(recorded(world, orphan)));
-  signalProcess(orphan, signal);
-  expect(await qemu.ended).toEqual({
-    kind: "exited",
-    exitCode: null,
-    signal: null,
-    reason: signal === "SIGTERM" ? "host-signal" : null,
-  });
-  expect(world.observations).toEqual([]);
-});
+test.each(["SIGKILL", "SIGTERM"] as const)(
+  "the death of a stranger's child by %s is seen soon, its exit code never",
+  async (signal) => {
+    await using world = await openVmWorld();
+    const orphan = await startOrphan(world, await world.args("idle"));
+    const qemu = world.own(await attachQemu(recorded(world, orphan)));
+    signalProcess(orphan, signal);
+    expect(await qemu.ended).toEqual({
+      kind: "exited",
+      exitCode: null,
+      signal: null,
+      reason: signal === "SIGTERM" ? "host-signal" : null,
+    });
+    expect(world.observations).toEqual([]);
+  },
+);
 
 test("a stopped QEMU of another parent is killed, and its death proved", async () => {
   await using world = await openVmWorld();

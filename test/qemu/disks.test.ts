@@ -77,26 +77,35 @@ test("the source is looked at once, and again when it has changed", async () => 
 
 test("every failure has its cause, and no half-made disk is left", async () => {
   const failure = (code: string) => ({ failure: { code } });
-  await expect(prepare({ sourceFile: join(directory, "absent") })).rejects.toMatchObject(failure("disk_source_missing"));
+  await expect(prepare({ sourceFile: join(directory, "absent") })).rejects.toMatchObject(
+    failure("disk_source_missing"),
+  );
   await expect(prepare({ sourceFile: directory })).rejects.toMatchObject(failure("disk_source_missing"));
   await expect(prepare({ qemuImgPath: join(directory, "no-qemu-img") })).rejects.toMatchObject(failure("qemu_missing"));
   const damaged = join(directory, "damaged.qcow2");
   await writeFile(damaged, Buffer.concat([Buffer.from([0x51, 0x46, 0x49, 0xfb]), Buffer.alloc(600, 0xff)]));
   await expect(prepare({ sourceFile: damaged })).rejects.toMatchObject(failure("image_invalid"));
   await expect(prepare({ format: "nonsense" })).rejects.toMatchObject(failure("image_invalid"));
-  await expect(prepare({ destinationFile: join(directory, "absent", "disk") })).rejects.toMatchObject(failure("state_dir_unusable"));
+  await expect(prepare({ destinationFile: join(directory, "absent", "disk") })).rejects.toMatchObject(
+    failure("state_dir_unusable"),
+  );
   expect(await readdir(directory)).toEqual(["damaged.qcow2", "source image.qcow2"]);
 });
 
 test("a full file system is disk_full", async () => {
   const script = join(directory, "qemu-img-full");
-  await writeFile(script, "#!/bin/sh\n[ \"$1\" = info ] && exec qemu-img \"$@\"\necho \"qemu-img: $9: error while writing: No space left on device\" >&2\nexit 1\n");
+  await writeFile(
+    script,
+    '#!/bin/sh\n[ "$1" = info ] && exec qemu-img "$@"\necho "qemu-img: $9: error while writing: No space left on device" >&2\nexit 1\n',
+  );
   await chmod(script, 0o700);
-  await expect(prepare({ qemuImgPath: script, mode: "copy" })).rejects.toMatchObject({ failure: { code: "disk_full" } });
+  await expect(prepare({ qemuImgPath: script, mode: "copy" })).rejects.toMatchObject({
+    failure: { code: "disk_full" },
+  });
 });
 
 test("names that qemu-img would take for something else than a file are files", async () => {
-  const odd = join(directory, "json:{\"driver\":\"null-co\"},x.qcow2");
+  const odd = join(directory, 'json:{"driver":"null-co"},x.qcow2');
   await execa("cp", [source, odd]);
   expect(await prepare({ sourceFile: odd })).toEqual({ kind: "overlay", sizeGib: 3 });
   expect(await info(disk)).toMatchObject({ "backing-filename": odd });
@@ -104,13 +113,13 @@ test("names that qemu-img would take for something else than a file are files", 
 
 test("a copy that nobody wants any more is given up, and so is one that takes too long", async () => {
   const slow = join(directory, "qemu-img-slow");
-  await writeFile(slow, "#!/bin/sh\n[ \"$1\" = info ] && exec qemu-img \"$@\"\nexec sleep 60\n");
+  await writeFile(slow, '#!/bin/sh\n[ "$1" = info ] && exec qemu-img "$@"\nexec sleep 60\n');
   await chmod(slow, 0o700);
   const stop = new AbortController();
   const reason = new Error("removed");
   const copying = prepare({ qemuImgPath: slow, mode: "copy", signal: stop.signal });
   setTimeout(() => stop.abort(reason), 50);
   await expect(copying).rejects.toBe(reason);
-  const tooLong = prepare({ qemuImgPath: slow, mode: "copy", timeoutMs: 200 });
+  const tooLong = prepare({ qemuImgPath: slow, mode: "copy", copyTimeoutMs: 200 });
   await expect(tooLong).rejects.toMatchObject({ failure: { code: "internal" } });
 });

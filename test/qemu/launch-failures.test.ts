@@ -31,7 +31,12 @@ const CASES: readonly Case[] = [
     says: /\/nope\/rd/,
   },
   { cause: "qemu_option_invalid", why: "unknown option", args: () => ["-frobnicate"], says: /invalid option/ },
-  { cause: "qemu_option_invalid", why: "unknown machine", args: () => ["-machine", "c64"], says: /unsupported machine type/ },
+  {
+    cause: "qemu_option_invalid",
+    why: "unknown machine",
+    args: () => ["-machine", "c64"],
+    says: /unsupported machine type/,
+  },
   { cause: "qemu_option_invalid", why: "unknown property", args: () => ["-machine", "q35,frob=1"], says: /frob/ },
   { cause: "qemu_option_invalid", why: "unknown device", args: () => ["-device", "frob-pci"], says: /frob-pci/ },
   {
@@ -40,7 +45,12 @@ const CASES: readonly Case[] = [
     args: () => ["-device", "virtio-rng-pci,addr=0x2", "-device", "virtio-balloon-pci,addr=0x2"],
     says: /slot 2/,
   },
-  { cause: "qemu_option_invalid", why: "bad port", args: () => ["-netdev", "user,id=n,hostfwd=tcp::x-:1"], says: /host forwarding rule/ },
+  {
+    cause: "qemu_option_invalid",
+    why: "bad port",
+    args: () => ["-netdev", "user,id=n,hostfwd=tcp::x-:1"],
+    says: /host forwarding rule/,
+  },
   { cause: "qemu_option_invalid", why: "maxmem below m", args: () => ["-m", "2G,slots=2,maxmem=1G"], says: /maxmem/ },
   { cause: "cpu_unsupported", why: "unknown CPU", args: () => ["-cpu", "EPYC-v99"], says: /EPYC-v99/ },
   { cause: "cpu_unsupported", why: "host CPU without KVM", args: () => ["-cpu", "host"], says: /host/ },
@@ -68,7 +78,10 @@ const CASES: readonly Case[] = [
   {
     cause: "image_invalid",
     why: "a disk that is no qcow2",
-    args: async (world) => ["-drive", `if=none,id=d,format=qcow2,file=${await file(world, "d.qcow2", Buffer.alloc(4096, "x"))}`],
+    args: async (world) => [
+      "-drive",
+      `if=none,id=d,format=qcow2,file=${await file(world, "d.qcow2", Buffer.alloc(4096, "x"))}`,
+    ],
     says: /qcow2/,
   },
   {
@@ -80,19 +93,49 @@ const CASES: readonly Case[] = [
   {
     cause: "state_dir_unusable",
     why: "a share is gone",
-    args: (world) => ["-fsdev", `local,id=e,path=${world.paths.environmentDir},security_model=mapped`, "-device", "virtio-9p-pci,fsdev=e,mount_tag=e"],
+    args: (world) => [
+      "-fsdev",
+      `local,id=e,path=${world.paths.environmentDir},security_model=mapped`,
+      "-device",
+      "virtio-9p-pci,fsdev=e,mount_tag=e",
+    ],
     says: /<vm>\/env/,
   },
-  { cause: "state_dir_unusable", why: "no place for a socket", args: () => ["-qmp", "unix:/nope/q.sock,server=on,wait=off"], says: /socket/ },
-  { cause: "tee_unsupported", why: "no SEV-SNP in this QEMU", args: () => ["-object", "sev-snp-guest,id=sev0,cbitpos=51,reduced-phys-bits=1"], says: /sev-snp-guest/ },
-  { cause: "tee_unsupported", why: "no TDX in this QEMU", args: () => ["-object", '{"qom-type":"tdx-guest","id":"tdx0"}'], says: /tdx-guest/ },
+  {
+    cause: "state_dir_unusable",
+    why: "no place for a socket",
+    args: () => ["-qmp", "unix:/nope/q.sock,server=on,wait=off"],
+    says: /socket/,
+  },
+  {
+    cause: "tee_unsupported",
+    why: "no SEV-SNP in this QEMU",
+    args: () => ["-object", "sev-snp-guest,id=sev0,cbitpos=51,reduced-phys-bits=1"],
+    says: /sev-snp-guest/,
+  },
+  {
+    cause: "tee_unsupported",
+    why: "no TDX in this QEMU",
+    args: () => ["-object", '{"qom-type":"tdx-guest","id":"tdx0"}'],
+    says: /tdx-guest/,
+  },
   {
     cause: "tee_unsupported",
     why: "SEV without KVM: QEMU aborts",
-    args: () => ["-machine", "q35,confidential-guest-support=sev0", "-object", "sev-guest,id=sev0,cbitpos=51,reduced-phys-bits=1"],
+    args: () => [
+      "-machine",
+      "q35,confidential-guest-support=sev0",
+      "-object",
+      "sev-guest,id=sev0,cbitpos=51,reduced-phys-bits=1",
+    ],
     says: /cgs->ready|sev/,
   },
-  { cause: "device_unavailable", why: "no such GPU", args: () => ["-device", "vfio-pci,host=ffff:1f:1f.7"], says: /vfio/ },
+  {
+    cause: "device_unavailable",
+    why: "no such GPU",
+    args: () => ["-device", "vfio-pci,host=ffff:1f:1f.7"],
+    says: /vfio/,
+  },
 ];
 
 test.each(CASES)("$cause: $why", async ({ cause, args, says }) => {

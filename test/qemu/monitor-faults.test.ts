@@ -26,12 +26,17 @@ test("the fake is as strict about its command line as QEMU", async () => {
   await using world = await openVmWorld();
   const start = async (...more: string[]) => world.start([...(await world.args()), ...more], { binPath: FAKE_QEMU });
   await expect(start("-frobnicate")).rejects.toMatchObject({ failure: { code: "qemu_option_invalid" } });
-  await expect(start("-netdev", "user,id=a,b,hostfwd=tcp::1-:2")).rejects.toMatchObject({ failure: { code: "qemu_option_invalid" } });
-  const port = await freePort();
-  const qemu = await world.start([...(await world.args()), "-netdev", `user,id=n,hostfwd=tcp:127.0.0.1:${port}-:7002`, "-fake", "prelaunch"], {
-    binPath: FAKE_QEMU,
-    expectedPort: port,
+  await expect(start("-netdev", "user,id=a,b,hostfwd=tcp::1-:2")).rejects.toMatchObject({
+    failure: { code: "qemu_option_invalid" },
   });
+  const port = await freePort();
+  const qemu = await world.start(
+    [...(await world.args()), "-netdev", `user,id=n,hostfwd=tcp:127.0.0.1:${port}-:7002`, "-fake", "prelaunch"],
+    {
+      binPath: FAKE_QEMU,
+      expectedPort: port,
+    },
+  );
   expect((await qemu.stop({ bounds: STOP_BOUNDS })).rung).toBe("powerdown");
 });
 
@@ -66,7 +71,9 @@ test("a monitor that another client holds is busy, not dead, and serves us when 
   const waiting = connectQmp({ ...dial, timeoutMs: 20_000 });
   await qemu.detach();
   const client = await waiting;
-  expect(await client.execute("query-status", {}, { timeoutMs: 5_000 })).toEqual(expect.objectContaining({ running: true }));
+  expect(await client.execute("query-status", {}, { timeoutMs: 5_000 })).toEqual(
+    expect.objectContaining({ running: true }),
+  );
   expect(await client.execute("query-name", {}, { timeoutMs: 5_000 })).toEqual({ name: `drover-${world.vmId}-1` });
   expect((await client.execute("query-version", {}, { timeoutMs: 5_000 })).qemu.major).toBeGreaterThanOrEqual(7);
   expect(await forwardIsBound(client, 1, 5_000)).toBe(false);

@@ -41,7 +41,11 @@ test("the last complete result is found in a port that was flooded, also by a wo
   await using world = await openVmWorld();
   const qemu = await world.start(await world.args());
   const payload = randomBytes(RESULT_MAX_BYTES);
-  const message = Buffer.concat([Buffer.from(`drover-result exit=7 length=${payload.length}\n`), payload, Buffer.from("\n")]);
+  const message = Buffer.concat([
+    Buffer.from(`drover-result exit=7 length=${payload.length}\n`),
+    payload,
+    Buffer.from("\n"),
+  ]);
   const unfinished = message.subarray(0, message.length - 10);
   await writeRing(world, "result", Buffer.concat([randomBytes(150_000), message, unfinished]));
   const { result } = await qemu.drainOutputs();

@@ -123,5 +123,7 @@ test("a missing, unusable or silent binary is told apart", async () => {
 test("a directory that is gone is the state directory's fault", async () => {
   await using world = await openVmWorld();
   const paths = { ...world.paths, qemuLog: join(world.stateDir, "absent", "qemu.log") };
-  await expect(world.start(await world.args(), { paths })).rejects.toMatchObject({ failure: { code: "state_dir_unusable" } });
+  await expect(world.start(await world.args(), { paths })).rejects.toMatchObject({
+    failure: { code: "state_dir_unusable" },
+  });
 });

@@ -16,6 +16,7 @@ export class LogText {
     const parsed = LogLine.safeParse(parseJson(line));
     if (!parsed.success) return line;
     const { level, time, name, msg, ...fields } = parsed.data;
+    if (msg === "request" && level === "info") return ""; // an open dashboard asks every few seconds
     const clock = new Date(time).toTimeString().slice(0, 8);
     const shown = Object.entries(fields).map(
       ([key, value]) => `${this.#paint.dim(`${key}=`)}${printable(fieldText(value))}`,

@@ -47,7 +47,7 @@ function facts(vm: VmView, screen: DetailScreen): readonly string[] {
           .join(", "),
       screen,
     ),
-    ...fact("Since", `${ago(vm.stateSince)} (${vm.stateSince}), created ${ago(vm.createdAt)}`, screen),
+    ...fact("Since", `${ago(vm.stateSince)} (${clock(vm.stateSince)}), created ${ago(vm.createdAt)}`, screen),
     ...fact("Address", vm.address === null ? undefined : hostAndPort(vm.address), screen),
     ...fact(
       "Host",
@@ -81,6 +81,11 @@ function facts(vm: VmView, screen: DetailScreen): readonly string[] {
     ),
     ...fact("Secrets", vm.hasSecrets ? "sealed" : undefined, screen),
   ];
+}
+
+/** To the second, in UTC: hosts and people may be in different places. */
+function clock(time: string): string {
+  return time.replace("T", " ").replace(/\.\d+Z$/, "Z");
 }
 
 function fact(label: string, value: string | undefined, { columns, paint }: DetailScreen): readonly string[] {

@@ -43,7 +43,10 @@ export async function writeRom(path: string, guest: RomGuest): Promise<void> {
 
 /** ICH9: without firmware nobody has said where its power management registers stand. */
 function enablePowerManagement(): number[] {
-  return [...writePci(0x40, [0x66, 0xb8, 0x01, 0x06, 0x00, 0x00], [0x66, 0xef]), ...writePci(0x44, [0xb0, 0x80], [0xee])];
+  return [
+    ...writePci(0x40, [0x66, 0xb8, 0x01, 0x06, 0x00, 0x00], [0x66, 0xef]),
+    ...writePci(0x44, [0xb0, 0x80], [0xee]),
+  ];
 }
 
 /** Writes a configuration register of device 0:1f.0: `load` fills al or eax, `out` sends it. */

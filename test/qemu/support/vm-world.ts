@@ -43,13 +43,20 @@ export async function openVmWorld(): Promise<VmWorld> {
   await makeVmDirectory(paths);
   const observations: QemuObservation[] = [];
   const started: RunningQemu[] = [];
+  const own = (qemu: RunningQemu) => {
+    started.push(qemu);
+    return qemu;
+  };
   return {
     stateDir,
     vmId,
     paths,
     observations,
     async args(guest = "none") {
-      const machine = guest === "none" ? ["-machine", "none"] : ["-machine", "q35", "-m", "16M", "-bios", join(stateDir, "guest.rom")];
+      const machine =
+        guest === "none"
+          ? ["-machine", "none"]
+          : ["-machine", "q35", "-m", "16M", "-bios", join(stateDir, "guest.rom")];
       if (guest !== "none") await writeRom(join(stateDir, "guest.rom"), guest);
       return [...machine, ...droverLayer(vmId, paths, guest !== "none")];
     },
@@ -65,12 +72,9 @@ export async function openVmWorld(): Promise<VmWorld> {
         onObservation: (observation) => observations.push(observation),
         ...options,
       });
-      return this.own(qemu);
+      return own(qemu);
     },
-    own(qemu) {
-      started.push(qemu);
-      return qemu;
-    },
+    own,
     async [Symbol.asyncDispose]() {
       await Promise.all(started.map((qemu) => qemu.detach()));
       for (const left of findByUuid(vmId)) await killProcess(left);

@@ -64,7 +64,12 @@ test("a tail has whole lines and whole characters", () => {
   expect(textTail(Buffer.from([0xff, 0x41]), { maxLines: 9, maxBytes: 9 })).toBe("\ufffdA");
 });
 
-const SPEC: RingSpec = { device: "console", capacityBytes: 256 * 1024, bound: { maxBytes: 4096, keepBytes: 1024 }, gapNote: "[gap]" };
+const SPEC: RingSpec = {
+  device: "console",
+  capacityBytes: 256 * 1024,
+  bound: { maxBytes: 4096, keepBytes: 1024 },
+  gapNote: "[gap]",
+};
 
 /** A ring as QEMU has it: bounded, overwriting its oldest bytes. */
 class Ring {

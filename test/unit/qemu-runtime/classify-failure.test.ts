@@ -23,43 +23,101 @@ const STARTS: readonly (readonly [CauseCode, string])[] = [
   ["cpu_unsupported", `${Q}unable to find CPU model 'EPYC-v4'`],
   ["cpu_unsupported", `${Q}CPU model 'host' requires KVM or HVF`],
   ["qemu_option_invalid", `${Q}-device frob-pci: 'frob-pci' is not a valid device model name`],
-  ["qemu_option_invalid", `${Q}-device virtio-net-pci,addr=0x2: PCI: slot 2 function 0 not available for virtio-net-pci, in use by e1000e,id=(null)`],
-  ["port_taken", `${Q}-netdev user,id=vmnic,hostfwd=tcp:127.0.0.1:6399-:7002: Could not set up host forwarding rule 'tcp:127.0.0.1:6399-:7002'`],
-  ["qemu_option_invalid", `${Q}-netdev user,id=n,hostfwd=tcp::99999-:1: Invalid host forwarding rule 'tcp::99999-:1' (Bad host port)`],
-  ["kvm_unavailable", `Could not access KVM kernel module: Permission denied\n${Q}failed to initialize kvm: Permission denied`],
-  ["kvm_unavailable", `Could not access KVM kernel module: No such file or directory\n${Q}failed to initialize kvm: No such file or directory`],
+  [
+    "qemu_option_invalid",
+    `${Q}-device virtio-net-pci,addr=0x2: PCI: slot 2 function 0 not available for virtio-net-pci, in use by e1000e,id=(null)`,
+  ],
+  [
+    "port_taken",
+    `${Q}-netdev user,id=vmnic,hostfwd=tcp:127.0.0.1:6399-:7002: Could not set up host forwarding rule 'tcp:127.0.0.1:6399-:7002'`,
+  ],
+  [
+    "qemu_option_invalid",
+    `${Q}-netdev user,id=n,hostfwd=tcp::99999-:1: Invalid host forwarding rule 'tcp::99999-:1' (Bad host port)`,
+  ],
+  [
+    "kvm_unavailable",
+    `Could not access KVM kernel module: Permission denied\n${Q}failed to initialize kvm: Permission denied`,
+  ],
+  [
+    "kvm_unavailable",
+    `Could not access KVM kernel module: No such file or directory\n${Q}failed to initialize kvm: No such file or directory`,
+  ],
   ["kvm_unavailable", `${Q}-accel kvm: invalid accelerator kvm`],
   ["memory_exhausted", `${Q}cannot set up guest memory 'pc.ram': Cannot allocate memory`],
-  ["qemu_option_invalid", `${Q}invalid value of maxmem: maximum memory size (0x1) must be at least the initial memory size (0x2)`],
-  ["firmware_missing", `${Q}-drive if=pflash,file=/nope/OVMF_CODE.fd: Could not open '/nope/OVMF_CODE.fd': No such file or directory`],
+  [
+    "qemu_option_invalid",
+    `${Q}invalid value of maxmem: maximum memory size (0x1) must be at least the initial memory size (0x2)`,
+  ],
+  [
+    "firmware_missing",
+    `${Q}-drive if=pflash,file=/nope/OVMF_CODE.fd: Could not open '/nope/OVMF_CODE.fd': No such file or directory`,
+  ],
   ["firmware_missing", `${Q}-drive if=pflash,file=/fw/code.bin: Could not open '/fw/code.bin': Permission denied`],
-  ["disk_source_missing", `${Q}-drive file=${VM_DIR}/disk.qcow2: Could not open backing file: Could not open '/img/enc_os.qcow2': No such file or directory`],
-  ["state_dir_unusable", `${Q}-drive file=${VM_DIR}/disk.qcow2: Could not open '${VM_DIR}/disk.qcow2': Permission denied`],
+  [
+    "disk_source_missing",
+    `${Q}-drive file=${VM_DIR}/disk.qcow2: Could not open backing file: Could not open '/img/enc_os.qcow2': No such file or directory`,
+  ],
+  [
+    "state_dir_unusable",
+    `${Q}-drive file=${VM_DIR}/disk.qcow2: Could not open '${VM_DIR}/disk.qcow2': Permission denied`,
+  ],
+  [
+    "state_dir_unusable",
+    `${Q}-drive if=pflash,file=${VM_DIR}/OVMF_VARS.fd: Could not open '${VM_DIR}/OVMF_VARS.fd': Permission denied`,
+  ],
   ["disk_locked", `${Q}-drive file=d.qcow2: Failed to get "write" lock\nIs another process using the image [d.qcow2]?`],
-  ["state_dir_unusable", `${Q}cannot initialize fsdev 'env_fs': failed to open '${VM_DIR}/env': No such file or directory`],
+  [
+    "state_dir_unusable",
+    `${Q}cannot initialize fsdev 'env_fs': failed to open '${VM_DIR}/env': No such file or directory`,
+  ],
   ["tee_unsupported", `${Q}-object sev-snp-guest,id=sev0: Parameter 'qom-type' does not accept value 'sev-snp-guest'`],
   ["tee_unsupported", `${Q}-object {"qom-type":"tdx-guest"}: Parameter 'qom-type' does not accept value 'tdx-guest'`],
   ["tee_unsupported", `${Q}-object igvm-cfg,id=igvm0: Parameter 'qom-type' does not accept value 'igvm-cfg'`],
-  ["tee_unsupported", `${Q}../../hw/core/machine.c:1398: qemu_machine_creation_done: Assertion \`machine->cgs->ready' failed.`],
-  ["tee_unsupported", `${Q}sev_kvm_init: cbitpos check failed, host '0' requested '51'\n${Q}failed to initialize kvm: Operation not permitted`],
+  [
+    "tee_unsupported",
+    `${Q}../../hw/core/machine.c:1398: qemu_machine_creation_done: Assertion \`machine->cgs->ready' failed.`,
+  ],
+  [
+    "tee_unsupported",
+    `${Q}sev_kvm_init: cbitpos check failed, host '0' requested '51'\n${Q}failed to initialize kvm: Operation not permitted`,
+  ],
   ["tee_unsupported", `${Q}vm-type tdx not supported by KVM`],
-  ["state_dir_unusable", `${Q}-qmp unix:/nope/q.sock: Failed to bind socket to /nope/q.sock: No such file or directory`],
+  [
+    "state_dir_unusable",
+    `${Q}-qmp unix:/nope/q.sock: Failed to bind socket to /nope/q.sock: No such file or directory`,
+  ],
   ["state_dir_unusable", `${Q}-qmp unix:/x: UNIX socket path '/xxxx' is too long`],
   ["state_dir_unusable", `${Q}cannot create PID file: Cannot open pid file: No such file or directory`],
-  ["device_unavailable", `${Q}-device vhost-vsock-pci: vhost-vsock: failed to open vhost device: No such file or directory`],
+  [
+    "device_unavailable",
+    `${Q}-device vhost-vsock-pci: vhost-vsock: failed to open vhost device: No such file or directory`,
+  ],
   ["device_unavailable", `${Q}-netdev tap: could not open /dev/net/tun: Permission denied`],
-  ["device_unavailable", `${Q}-device vfio-pci,host=0000:01:00.0: vfio 0000:01:00.0: no iommu_group found: No such file or directory`],
+  [
+    "device_unavailable",
+    `${Q}-device vfio-pci,host=0000:01:00.0: vfio 0000:01:00.0: no iommu_group found: No such file or directory`,
+  ],
   ["image_invalid", `${Q}-drive file=x: Could not open 'x': Image is not in qcow2 format`],
   ["image_invalid", `${Q}system firmware block device pflash0 has invalid size 1024`],
   ["disk_full", "qemu-img: /d.qcow2: error while writing: No space left on device"],
-  ["disk_source_missing", "qemu-img: Could not open '/img/enc_os.qcow2': Could not open '/img/enc_os.qcow2': Permission denied"],
+  [
+    "disk_source_missing",
+    "qemu-img: Could not open '/img/enc_os.qcow2': Could not open '/img/enc_os.qcow2': Permission denied",
+  ],
   ["resources_exhausted", `${Q}-drive file=a: Too many open files`],
   ["qemu_crashed", `${Q}something that nobody has heard of`],
   ["qemu_crashed", ""],
 ];
 
 test.each(STARTS)("a failed start is %s: %s", (code, output) => {
-  const cause = classifyFailure({ output, exit: { exitCode: 1, signal: null }, phase: "start", operatorPaths: OPERATOR, vmDir: VM_DIR });
+  const cause = classifyFailure({
+    output,
+    exit: { exitCode: 1, signal: null },
+    phase: "start",
+    operatorPaths: OPERATOR,
+    vmDir: VM_DIR,
+  });
   expect(cause.code).toBe(code);
   expect(cause.message).not.toMatch(/^qemu/);
   expect(cause.message).not.toContain(VM_DIR);
@@ -77,7 +135,10 @@ test("warnings, notes and a fallback to TCG explain no failure", () => {
     "qemu: could not open kernel file '/boot/vmlinuz': No such file or directory",
   ].join("\n");
   const cause = classifyFailure({ output, exit: { exitCode: 1, signal: null }, phase: "start" });
-  expect(cause).toEqual({ code: "kernel_missing", message: "could not open kernel file '/boot/vmlinuz': No such file or directory" });
+  expect(cause).toEqual({
+    code: "kernel_missing",
+    message: "could not open kernel file '/boot/vmlinuz': No such file or directory",
+  });
 });
 
 test.each([
@@ -114,7 +175,9 @@ test("every end of a running VM has a cause, but for those that the guest wanted
   expect(causeOfEnd({ ...gone, signal: "SIGKILL" }, "")?.code).toBe("qemu_killed");
   expect(causeOfEnd({ ...gone, signal: "SIGSEGV" }, "")?.code).toBe("qemu_crashed");
   expect(causeOfEnd({ ...gone, exitCode: 11 }, "")?.code).toBe("qemu_crashed");
-  expect(causeOfEnd({ ...gone, exitCode: 0, reason: "host-signal" }, `${Q}terminating on signal 15 from pid 1 (init)`)).toEqual({
+  expect(
+    causeOfEnd({ ...gone, exitCode: 0, reason: "host-signal" }, `${Q}terminating on signal 15 from pid 1 (init)`),
+  ).toEqual({
     code: "qemu_killed",
     message: "terminating on signal 15 from pid 1 (init)",
   });

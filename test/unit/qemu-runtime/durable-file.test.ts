@@ -38,9 +38,12 @@ test("a write that fails leaves the old file and no remains", async () => {
   expect(await readDurable(path, Shape)).toBeUndefined();
 });
 
-test.each(["", "{", '{"epoch":"1"}', '{"epoch":1,"more":1}'])("a file that is not understood is damaged: %j", async (text) => {
-  const path = join(directory, "record.json");
-  await writeFile(path, text);
-  await expect(readDurable(path, Shape)).rejects.toThrow(DamagedFile);
-  expect(await readFile(path, "utf8")).toBe(text);
-});
+test.each(["", "{", '{"epoch":"1"}', '{"epoch":1,"more":1}'])(
+  "a file that is not understood is damaged: %j",
+  async (text) => {
+    const path = join(directory, "record.json");
+    await writeFile(path, text);
+    await expect(readDurable(path, Shape)).rejects.toThrow(DamagedFile);
+    expect(await readFile(path, "utf8")).toBe(text);
+  },
+);

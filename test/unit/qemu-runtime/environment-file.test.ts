@@ -51,7 +51,7 @@ test.each([
   [" leading", '" leading"'],
   ["trailing ", '"trailing "'],
   ['"quoted"', '"\\"quoted\\""'],
-  ["'single", "\"'single\""],
+  ["'single", '"\'single"'],
   ["back\\slash", '"back\\\\slash"'],
   [" $HOME `id`", '" \\$HOME \\`id\\`"'],
 ])("a value that systemd would change is quoted: %j", (value, line) => {

@@ -58,7 +58,9 @@ test("firmware variables are copied for one VM only", async () => {
   await copyFirmwareVars(source, paths.ovmfVars);
   expect(await readFile(paths.ovmfVars, "utf8")).toBe("variables");
   expect(await modeOf(paths.ovmfVars)).toBe(0o600);
-  await expect(copyFirmwareVars(source, paths.ovmfVars)).rejects.toMatchObject({ failure: { code: "state_dir_unusable" } });
+  await expect(copyFirmwareVars(source, paths.ovmfVars)).rejects.toMatchObject({
+    failure: { code: "state_dir_unusable" },
+  });
   expect(await readFile(paths.ovmfVars, "utf8")).toBe("variables");
 });
 

@@ -2,7 +2,14 @@ import { randomUUID } from "node:crypto";
 import { execa } from "execa";
 import { afterEach, expect, test } from "vitest";
 import { endProcess, killProcess, waitForDeath } from "../../../src/qemu/end-process.ts";
-import { bootId, isAlive, isStopped, type ProcessIdentity, readStartTime, signalProcess } from "../../../src/qemu/process-identity.ts";
+import {
+  bootId,
+  isAlive,
+  isStopped,
+  type ProcessIdentity,
+  readStartTime,
+  signalProcess,
+} from "../../../src/qemu/process-identity.ts";
 import { findByUuid } from "../../../src/qemu/process-scan.ts";
 import { waitFor } from "../../helpers/wait-for.ts";
 

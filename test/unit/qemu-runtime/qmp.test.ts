@@ -1,5 +1,5 @@
-import { createServer, type Server, type Socket } from "node:net";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -9,18 +9,26 @@ import { connectQmp } from "../../../src/qemu/qmp-connect.ts";
 import { LineSplitter, parseQmpLine, QMP_LINE_MAX_BYTES, type QmpEvent } from "../../../src/qemu/qmp-protocol.ts";
 import { waitFor } from "../../helpers/wait-for.ts";
 
-const GREETING = '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian"}, "capabilities": ["oob"]}}\r\n';
+const GREETING =
+  '{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian"}, "capabilities": ["oob"]}}\r\n';
 const STAMP = '"timestamp": {"seconds": 1795461956, "microseconds": 512345}';
 
 test("the messages of QEMU 7.2 are understood", () => {
   expect(parseQmpLine(GREETING)).toEqual({ kind: "greeting", version: "7.2.22" });
   expect(parseQmpLine('{"return": {}, "id": 1}')).toEqual({ kind: "reply", id: 1, value: {} });
-  expect(parseQmpLine('{"id": 6, "error": {"class": "GenericError", "desc": "no"}}')).toEqual({ kind: "refusal", id: 6, description: "no" });
+  expect(parseQmpLine('{"id": 6, "error": {"class": "GenericError", "desc": "no"}}')).toEqual({
+    kind: "refusal",
+    id: 6,
+    description: "no",
+  });
   expect(parseQmpLine(`{${STAMP}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"}}`)).toEqual({
     kind: "event",
     event: { name: "SHUTDOWN", data: { guest: true, reason: "guest-shutdown" }, atMs: 1795461956512 },
   });
-  expect(parseQmpLine(`{${STAMP}, "event": "STOP"}`)).toMatchObject({ kind: "event", event: { name: "STOP", data: {} } });
+  expect(parseQmpLine(`{${STAMP}, "event": "STOP"}`)).toMatchObject({
+    kind: "event",
+    event: { name: "STOP", data: {} },
+  });
 });
 
 test.each(["", "null", "[]", "{", '{"event": 1}', '{"return": {}}', '{"QMP": {}}', '{"error": "x"}', "\u0000"])(
@@ -38,18 +46,22 @@ test("no line can make the parser throw", () => {
 
 test("lines come out whole however they are cut", () => {
   fc.assert(
-    fc.property(fc.array(fc.string({ unit: fc.constantFrom("a", "ü", "€"), minLength: 1 })), fc.array(fc.nat(40)), (lines, cuts) => {
-      const stream = Buffer.from(lines.map((line) => `${line}\r\n`).join(""));
-      const splitter = new LineSplitter();
-      const out: string[] = [];
-      let at = 0;
-      for (const cut of [...cuts, stream.length]) {
-        out.push(...splitter.push(stream.subarray(at, at + cut)));
-        at += cut;
-      }
-      out.push(...splitter.push(stream.subarray(at)));
-      expect(out).toEqual(lines);
-    }),
+    fc.property(
+      fc.array(fc.string({ unit: fc.constantFrom("a", "ü", "€"), minLength: 1 })),
+      fc.array(fc.nat(40)),
+      (lines, cuts) => {
+        const stream = Buffer.from(lines.map((line) => `${line}\r\n`).join(""));
+        const splitter = new LineSplitter();
+        const out: string[] = [];
+        let at = 0;
+        for (const cut of [...cuts, stream.length]) {
+          out.push(...splitter.push(stream.subarray(at, at + cut)));
+          at += cut;
+        }
+        out.push(...splitter.push(stream.subarray(at)));
+        expect(out).toEqual(lines);
+      },
+    ),
   );
 });
 
@@ -180,7 +192,9 @@ test("a server that goes away closes the client", async () => {
 test("no socket, no greeting and a dead process are told apart", async () => {
   const dial = { socketPath: path, timeoutMs: 50, isAlive: () => true };
   await expect(connectQmp(dial)).rejects.toMatchObject({ code: "no_socket" });
-  await expect(connectQmp({ ...dial, timeoutMs: 60_000, isAlive: () => false })).rejects.toMatchObject({ code: "process_gone" });
+  await expect(connectQmp({ ...dial, timeoutMs: 60_000, isAlive: () => false })).rejects.toMatchObject({
+    code: "process_gone",
+  });
   server.removeAllListeners("connection");
   server.on("connection", (socket) => sockets.push(socket));
   await listen();

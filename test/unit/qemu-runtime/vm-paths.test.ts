@@ -27,16 +27,12 @@ test("every path of a launch stands in its own directory", () => {
   expect(paths.disk).toBe(`${paths.dir}/disk.qcow2`);
 });
 
-test.each([
-  ["../../etc"],
-  ["%2e%2e"],
-  [""],
-  [VM_ID.toUpperCase()],
-  [`${VM_ID}/..`],
-  [`${VM_ID}\0`],
-])("a vmId that is no UUID never becomes a path: %j", (vmId) => {
-  expect(() => vmPaths({ stateDir, vmId, epoch: 1 })).toThrow(TypeError);
-});
+test.each([["../../etc"], ["%2e%2e"], [""], [VM_ID.toUpperCase()], [`${VM_ID}/..`], [`${VM_ID}\0`]])(
+  "a vmId that is no UUID never becomes a path: %j",
+  (vmId) => {
+    expect(() => vmPaths({ stateDir, vmId, epoch: 1 })).toThrow(TypeError);
+  },
+);
 
 test("epoch, state directory and disk format cannot lead out of the directory either", () => {
   expect(() => vmPaths({ stateDir, vmId: VM_ID, epoch: 0 })).toThrow(TypeError);

@@ -1,0 +1,97 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { waitFor } from "../helpers/wait-for.ts";
+import { cleanEnv, pidsWith, ROOT } from "./drover-process.ts";
+
+let home = "";
+
+beforeEach(async () => {
+  home = await mkdtemp(join(tmpdir(), "dd-"));
+});
+
+afterEach(async () => {
+  await rm(home, { recursive: true, force: true });
+});
+
+function startDemo(...words: readonly string[]) {
+  const env = { ...cleanEnv(), XDG_STATE_HOME: home, MANAGER_HTTP_PORT: "not looked at" };
+  const child = execa("node", [join(ROOT, "scripts/demo.mjs"), ...words], {
+    env,
+    extendEnv: false,
+    reject: false,
+    all: true,
+  });
+  let output = "";
+  child.all.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  const has = (text: string) =>
+    waitFor(() => output.includes(text), { timeoutMs: 60_000, what: `"${text}" in the demo's output:\n${output}` });
+  return { child, has, output: () => output };
+}
+
+const leftovers = () => pidsWith(`${home}/drover-demo`);
+
+test("--once shows one life in 80 columns, ends with 0 and leaves nothing running", async () => {
+  const demo = startDemo("--once");
+  const { exitCode } = await demo.child;
+  expect(demo.output()).toMatch(
+    /queued[^]*preparing[^]*port \d+[^]*starting[^]*running[^]*ready[^]*drover-guest:[^]*completed[^]*result[^]*cleaned up +no process/,
+  );
+  expect(exitCode).toBe(0);
+  expect(demo.output()).not.toContain("\u001b");
+  for (const line of demo.output().split("\n")) expect(line.length, line).toBeLessThanOrEqual(80);
+  expect(await leftovers()).toEqual([]);
+});
+
+test("it stays until Ctrl-C and then leaves nothing running; a taken port is told and avoided", async () => {
+  const stranger = createServer().on("error", () => undefined);
+  stranger.listen(7003, "127.0.0.1"); // or somebody else has it already: as good
+  const demo = startDemo();
+  await demo.has("Ctrl-C stops everything.");
+  expect(demo.output()).toContain("7003 is taken");
+  const url = /dashboard +(http:\S+)\/board/.exec(demo.output())?.[1];
+  expect((await fetch(`${url}/health`)).status).toBe(200);
+  demo.child.kill("SIGINT");
+  expect((await demo.child).exitCode).toBe(0);
+  expect(await leftovers()).toEqual([]);
+  stranger.close();
+});
+
+test("Ctrl-C in the middle of the VM's life leaves nothing running", async () => {
+  const demo = startDemo("--once");
+  await demo.has("running ");
+  demo.child.kill("SIGINT");
+  expect((await demo.child).exitCode).toBe(130);
+  expect(await leftovers()).toEqual([]);
+});
+
+test("killed outright it leaves nothing running either", async () => {
+  const demo = startDemo();
+  await demo.has("running ");
+  demo.child.kill("SIGKILL");
+  await demo.child;
+  await waitFor(async () => (await leftovers()).length === 0, { timeoutMs: 40_000, what: "the end of everything" });
+});
+
+test("a second demo beside the first says what is in its way", async () => {
+  const first = startDemo();
+  await first.has("Ctrl-C stops everything.");
+  const second = startDemo("--once");
+  expect((await second.child).exitCode).toBe(1);
+  expect(second.output()).toContain("another drover");
+  expect(
+    await fetch(`${/dashboard +(http:\S+)\/board/.exec(first.output())?.[1]}/health`).then(({ status }) => status),
+  ).toBe(200);
+  first.child.kill("SIGINT");
+  await first.child;
+});
+
+test("an unknown word gives the usage", async () => {
+  const { exitCode, all } = await startDemo("--onec").child;
+  expect([exitCode, all]).toEqual([2, expect.stringContaining("Usage: npm run demo")]);
+});

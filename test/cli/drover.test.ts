@@ -1,0 +1,182 @@
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { beforeAll, describe, expect, test } from "vitest";
+import { VmDetail, VmList } from "../../src/contract/vm-view.ts";
+import { waitFor } from "../helpers/wait-for.ts";
+import { buildDrover, cleanEnv, DROVER, drover, ROOT, startUp } from "./drover-process.ts";
+
+beforeAll(buildDrover);
+
+test("without a build it says how to make one", async () => {
+  const root = await mkdtemp(join(tmpdir(), "drover-unbuilt-"));
+  await mkdir(join(root, "bin"));
+  await writeFile(join(root, "package.json"), '{"type":"module"}');
+  await writeFile(join(root, "bin/drover"), await readFile(DROVER));
+  const { stderr, exitCode } = await execa("node", [join(root, "bin/drover"), "ls"], { reject: false });
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain("npm run setup");
+  await rm(root, { recursive: true });
+});
+
+test("exit codes reach the shell, errors go to standard error", async () => {
+  const help = await drover([]);
+  expect([help.exitCode, help.stderr]).toEqual([0, ""]);
+  const wrong = await drover(["lss"]);
+  expect([wrong.exitCode, wrong.stdout]).toEqual([2, ""]);
+  const nobody = await drover(["ls", "--url", "http://127.0.0.1:1"]);
+  expect([nobody.exitCode, nobody.stdout]).toEqual([4, ""]);
+  const config = await drover(["config"], { MANAGER_HTTP_PORT: "x", MANAGER_QEMU_ENABLE_KVM: "maybe" });
+  expect([config.exitCode, config.stdout]).toEqual([2, ""]);
+  expect(config.stderr).toContain("MANAGER_HTTP_PORT");
+  expect(config.stderr).toContain("MANAGER_QEMU_ENABLE_KVM");
+});
+
+test("a reader that leaves early is no error", async () => {
+  const { exitCode, stdout, stderr } = await execa("bash", ["-o", "pipefail", "-c", `"${DROVER}" config | head -n 1`], {
+    env: cleanEnv(),
+    extendEnv: false,
+    reject: false,
+  });
+  expect([exitCode, stdout, stderr]).toEqual([0, "Manager", ""]);
+});
+
+test("explain --cocos gives what Cocos gives, for every golden case", async () => {
+  const cases = JSON.parse(await readFile(join(ROOT, "test/fixtures/goldens/qemu-args.json"), "utf8"));
+  for (const one of cases) {
+    const { stdout, exitCode } = await execa(DROVER, ["explain", "--cocos", "--case", "-", "--json"], {
+      input: JSON.stringify(one),
+      env: { ...cleanEnv(), MANAGER_QEMU_MACHINE: "not-looked-at" },
+      extendEnv: false,
+    });
+    expect(exitCode).toBe(0);
+    if (one.parseError !== undefined || one.validateError !== undefined)
+      expect(JSON.parse(stdout)).toHaveProperty("error.message");
+    else expect(JSON.parse(stdout), one.name).toEqual(one.args);
+  }
+});
+
+describe("drover up", () => {
+  test("runs a VM from its request to its result, and every client command with it", async () => {
+    await using up = await startUp();
+    expect(up.output()).toContain(`Dashboard  ${up.url}/board`);
+    for (const file of ["secrets.key", "redis/password", "redis/url"]) {
+      expect((await stat(join(up.stateDir, file))).mode & 0o777, file).toBe(0o600);
+    }
+    const following = drover(["events", "--follow", "--json"], { DROVER_URL: up.url });
+    const token = join(up.stateDir, "token");
+    await writeFile(token, "canary-token\n");
+    const words = [
+      "submit",
+      "--wait",
+      "--result",
+      "--server-url",
+      "demo:exit:0",
+      "--name",
+      "first",
+      "--certs-token-file",
+      token,
+    ];
+    const waited = await up.run(...words);
+    expect([waited.exitCode, waited.stderr]).toEqual([
+      0,
+      expect.stringMatching(/queued[^]*preparing[^]*running[^]*completed/),
+    ]);
+    const id = waited.stdout.trim();
+    const vm = VmDetail.parse(JSON.parse((await up.run("get", id.slice(0, 8), "--json")).stdout));
+    expect(vm).toMatchObject({ id, state: "completed", hasSecrets: true, result: { exitCode: 0 } });
+    expect((await up.run("console", id)).stdout).toContain("drover-guest: exit code 0");
+    expect((await up.run("ls")).stdout).toContain(id.slice(0, 8));
+
+    const failed = await up.run("submit", "--wait", "--result", "--server-url", "demo:exit:7");
+    expect([failed.exitCode, failed.stderr]).toEqual([1, expect.stringContaining("computation_failed")]);
+    const list = VmList.parse(JSON.parse((await up.run("ls", "--json", "--cause", "computation_failed")).stdout));
+    expect(list.items.map(({ id: one }) => one)).toEqual([failed.stdout.trim()]);
+    expect((await up.run("retry", failed.stdout.trim())).exitCode).toBe(0);
+    expect((await up.run("retry", id)).exitCode).toBe(1);
+
+    const serving = (await up.run("submit", "--server-url", "demo:serve", "--probe", "tcp")).stdout.trim();
+    await waitFor(async () => (await up.run("ls", "-q", "--state", "ready")).stdout.trim() === serving, {
+      timeoutMs: 30_000,
+      what: "the VM to be ready",
+    });
+    const removed = await up.run("rm", "--wait", serving);
+    expect([removed.exitCode, removed.stdout]).toEqual([0, `${serving}  removed\n`]);
+
+    following.kill("SIGINT");
+    const { stdout, exitCode } = await following;
+    expect(exitCode).toBe(130);
+    const types = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line).event)
+      .filter(({ subject }) => subject === id)
+      .map(({ type }) => type);
+    expect(types).toEqual(["vm.queued", "vm.preparing", "vm.starting", "vm.running", "vm.completed"]);
+    expect(up.output() + stdout + waited.stderr).not.toContain("canary-token");
+  });
+
+  test("a second one with the same directory is refused, the first goes on", async () => {
+    await using up = await startUp();
+    const second = await drover(["up"], { ...up.setting, MANAGER_HTTP_PORT: "0" });
+    expect(second.exitCode).toBe(2);
+    const third = await drover(["up"], { ...up.setting, MANAGER_HTTP_PORT: "7999" });
+    expect([third.exitCode, third.stderr]).toEqual([2, expect.stringContaining("already")]);
+    expect((await up.run("ls")).exitCode).toBe(0);
+  });
+
+  test("a taken port is named with the way out, and nothing is left running", async () => {
+    await using up = await startUp();
+    const stateDir = await mkdtemp(join(tmpdir(), "dup-"));
+    const { exitCode, stderr } = await drover(["up"], { ...up.setting, DROVER_STATE_DIR: stateDir });
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining("MANAGER_HTTP_PORT")]);
+    await rm(stateDir, { recursive: true });
+  });
+
+  test("SIGTERM stops it in good order, with a VM running, and the next start goes on with it", async () => {
+    const stateDir = await mkdtemp(join(tmpdir(), "dup-"));
+    const first = await startUp({ DROVER_STATE_DIR: stateDir });
+    const id = (await first.run("submit", "--server-url", "demo:serve", "--probe", "tcp")).stdout.trim();
+    await waitFor(async () => (await first.run("ls", "-q", "--state", "ready")).stdout.trim() === id, {
+      timeoutMs: 30_000,
+      what: "the VM to be ready",
+    });
+    first.child.kill("SIGTERM");
+    const { exitCode } = await first.child;
+    expect(exitCode).toBe(0);
+    expect(await first.leftovers()).toEqual([]);
+    await using second = await startUp({ DROVER_STATE_DIR: stateDir });
+    await waitFor(async () => (await second.run("ls", "-q", "--state", "ready")).stdout.trim() === id, {
+      timeoutMs: 40_000,
+      what: "the VM to be ready again",
+    });
+    expect((await second.run("rm", "--wait", id)).exitCode).toBe(0);
+  });
+
+  test("killed outright it takes its Redis along, and the next start finds the queue", async () => {
+    const stateDir = await mkdtemp(join(tmpdir(), "dup-"));
+    const first = await startUp({ DROVER_STATE_DIR: stateDir });
+    const id = (await first.run("submit", "--pool", "nobody-serves-it")).stdout.trim();
+    first.child.kill("SIGKILL");
+    await first.child;
+    await waitFor(async () => (await first.leftovers()).length === 0, { what: "the end of Redis" });
+    await using second = await startUp({ DROVER_STATE_DIR: stateDir });
+    expect((await second.run("ls", "-q")).stdout.trim()).toBe(id);
+  });
+
+  test("a missing redis-server is told with the line that installs it", async () => {
+    const stateDir = await mkdtemp(join(tmpdir(), "dup-"));
+    const path = await mkdtemp(join(tmpdir(), "drover-path-"));
+    for (const name of ["node", "setpriv", "flock"])
+      await execa("ln", ["-s", (await execa("which", [name])).stdout, join(path, name)]);
+    const { exitCode, stderr } = await execa(process.execPath, [DROVER, "up"], {
+      env: { ...cleanEnv(), PATH: path, DROVER_STATE_DIR: stateDir },
+      extendEnv: false,
+      reject: false,
+    });
+    expect(exitCode).toBe(2);
+    expect(stderr.replace(/\s+/g, " ")).toContain("apt-get install -y redis-server");
+    await Promise.all([stateDir, path].map((dir) => rm(dir, { recursive: true })));
+  });
+});

@@ -41,6 +41,7 @@ export function demoEnvironment(env, { guestDir, stateDir, accel, port }) {
     MANAGER_HTTP_HOST: "127.0.0.1",
     MANAGER_HTTP_PORT: String(port),
     MANAGER_MAX_VMS: "4",
+    DROVER_STOP_POWERDOWN_TIMEOUT: "3s", // a guest that boots does not hear the power button; Ctrl-C should not wait
     MANAGER_QEMU_ENABLE_KVM: String(accel === "kvm"),
     MANAGER_QEMU_CPU: "max", // what the accelerator has, without warnings about what it has not
     MANAGER_QEMU_MEMORY_SIZE: "256M",

@@ -30,8 +30,7 @@ export async function writeEndPlan(
   end: LaunchEnd,
   outputs: VmOutputs,
 ): Promise<EndPlan> {
-  const marks = await deps.launches.marked([launch.identity.vmId]);
-  const plan = await planFor(deps, launch, end, outputs, marks.get(launch.identity.vmId));
+  const plan = await planFor(deps, launch, end, outputs);
   await writeDurably(launch.paths.end, JSON.stringify(plan));
   return plan;
 }
@@ -75,19 +74,11 @@ export async function finishEnd(
   );
 }
 
-async function planFor(
-  deps: EndDeps,
-  launch: Launch,
-  end: LaunchEnd,
-  outputs: VmOutputs,
-  mark: RemovalMark | undefined,
-): Promise<EndPlan> {
-  const { config, hosts } = deps;
-  const { identity, avoid } = launch;
-  const nowMs = Date.now();
-  const others = (await hosts.liveHosts(identity.pool)).filter(
-    ({ hostId }) => hostId !== identity.host && (avoid[hostId] ?? 0) <= nowMs,
-  );
+async function planFor(deps: EndDeps, launch: Launch, end: LaunchEnd, outputs: VmOutputs): Promise<EndPlan> {
+  const { config } = deps;
+  // Redis is asked only where the answer may lead back into the queue.
+  const mayGoBack = end.kind === "failure" || (end.kind === "stopped" && end.reason === "released");
+  const [mark, otherHosts] = mayGoBack ? await Promise.all([markOf(deps, launch), hasOtherHosts(deps, launch)]) : [];
   const plan = planEnd({
     end,
     guestResult: launch.spec.result === true ? lastGuestResult(outputs.result) : undefined,
@@ -95,13 +86,22 @@ async function planFor(
     attemptsMade: launch.attemptsMade,
     attempts: launch.attempts,
     retryComputation: launch.spec.retryComputation ?? false,
-    otherHosts: others.length > 0,
+    otherHosts: otherHosts ?? false,
     backoffMs: config.launch.backoffMs,
     backoffMaxMs: config.launch.backoffMaxMs,
-    nowMs,
+    nowMs: Date.now(),
     random: Math.random(),
   });
   return { v: 1, ...plan, tail: { console: outputs.console, qemu: outputs.qemu } };
+}
+
+async function markOf({ launches }: EndDeps, { identity }: Launch): Promise<RemovalMark | undefined> {
+  return (await launches.marked([identity.vmId])).get(identity.vmId);
+}
+
+async function hasOtherHosts({ hosts }: EndDeps, { identity, avoid }: Launch): Promise<boolean> {
+  const live = await hosts.liveHosts(identity.pool);
+  return live.some(({ hostId }) => hostId !== identity.host && (avoid[hostId] ?? 0) <= Date.now());
 }
 
 /** Whatever a launch may throw, as a cause. What nobody classified is drover's own failure. */

@@ -62,15 +62,17 @@ export async function superviseVm(deps: SuperviseDeps, vm: Supervised): Promise<
 async function stopVm(deps: SuperviseDeps, { launch, qemu, stop }: Supervised): Promise<LaunchEnd> {
   const reason: StopReason = stop.reason ?? "released";
   const { host, epoch } = launch.identity;
-  // Refused only when the launch is not ours any more: then stopping is right all the same.
-  await moveVm(
-    deps,
-    { launch, stop },
-    { to: "stopping", event: { type: "vm.stopping", data: { host, epoch, reason } }, progress: { reason } },
-  ).catch((error) =>
+  const move = {
+    to: "stopping",
+    event: { type: "vm.stopping", data: { host, epoch, reason } },
+    progress: { reason },
+  } as const;
+  // Refused only when the launch is not ours any more: then stopping is right all the same. Nor does it wait for Redis.
+  const published = moveVm(deps, { launch, stop }, move).catch((error) =>
     deps.logger.warn({ err: error, vmId: launch.identity.vmId }, "the record could not be moved to stopping"),
   );
   await qemu.stop({ bounds: deps.config.stop, forced: stop.forced });
+  await published;
   if (reason !== "boot_timeout") return { kind: "stopped", reason };
   return {
     kind: "failure",

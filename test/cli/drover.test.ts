@@ -81,7 +81,7 @@ describe("drover up", () => {
     const waited = await up.run(...words);
     expect([waited.exitCode, waited.stderr]).toEqual([
       0,
-      expect.stringMatching(/queued[^]*preparing[^]*running[^]*completed/),
+      expect.stringMatching(/queued.*preparing.*running.*completed/s),
     ]);
     const id = waited.stdout.trim();
     const vm = VmDetail.parse(JSON.parse((await up.run("get", id.slice(0, 8), "--json")).stdout));

@@ -2,7 +2,7 @@ import { test } from "vitest";
 import { nextPorts, startDrover } from "../helpers/drover.ts";
 import { listenOn } from "../helpers/listener.ts";
 test("dbg", async () => {
-    const env = { MANAGER_MAX_VMS: "0", DROVER_PORT_ASIDE: "4s", MANAGER_LOG_LEVEL: "info" };
+    const env = { MANAGER_MAX_VMS: "0", DROVER_PORT_ASIDE: "4s", MANAGER_LOG_LEVEL: "warn" };
     await using host = await startDrover({ rom: "obedient", ports: nextPorts(2), env });
     const { first, last } = host.ports;
     const foreign = [await listenOn(first), await listenOn(last)];

@@ -8,16 +8,18 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { BareQemu } from "./bare-qemu.ts";
 import { startDroverProcess } from "./drover-process.ts";
 import { EventTap } from "./event-tap.ts";
+import { countRoundTrips, type RoundTrips } from "./round-trips.ts";
 import { formatSummary, type Summary, summarize } from "./statistics.ts";
 
 const WARM_UP_ROUNDS = 3;
+const ROUND_TRIP_VMS = 10;
 /** What the work costs with the libvirt of Debian 12, on the machine of the facts that this project started from. */
 const LIBVIRT = { start: 6.8, remove: 159 };
 
@@ -45,6 +47,8 @@ const samples = {
   bareRemove: [] as number[],
 };
 
+let roundTrips: RoundTrips | undefined;
+
 try {
   for (let round = -WARM_UP_ROUNDS; round < Number(values.rounds); round++) {
     const ours = await oneVm();
@@ -55,6 +59,10 @@ try {
     samples.bareStart.push(bare.startMs);
     samples.bareRemove.push(bare.removeMs);
   }
+  const redisUrl = readFileSync(join(drover.stateDir, "redis", "url"), "utf8").trim();
+  roundTrips = await countRoundTrips(redisUrl, ROUND_TRIP_VMS, async () => {
+    for (let i = 0; i < ROUND_TRIP_VMS; i++) await oneVm();
+  });
 } finally {
   tap.close();
   await drover.stop();
@@ -119,7 +127,11 @@ function report(): void {
   process.stdout.write(
     `${line("create to running", start, 1.6, LIBVIRT.start)}\n${line("forced remove", remove, 5, LIBVIRT.remove)}\n`,
   );
+  process.stdout.write(
+    `Redis round trips per VM life: ${roundTrips?.perVm} (aim: 12)\n  ${JSON.stringify(roundTrips?.byCommand)}\n`,
+  );
   const json = {
+    roundTrips,
     start: { ...start, ratio: start.drover.median / start.bare.median },
     remove: { ...remove, ratio: remove.drover.median / remove.bare.median },
   };

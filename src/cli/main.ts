@@ -4,8 +4,8 @@ import { Interrupted } from "./interrupted.ts";
 import { processTerminal } from "./process-terminal.ts";
 import { runProgram } from "./run-program.ts";
 
-/** What a signal or an error has interrupted may still hold the process for this long. */
-const LEFTOVERS_MS = 2_000;
+/** Forgotten timers and half-open connections may hold the process for this long after the command is done. */
+const LEFTOVERS_MS = 200;
 
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {

@@ -40,7 +40,10 @@ export function connectApi(options: ApiOptions & { readonly secretKeys: SecretKe
   const keys = redisKeys(prefix);
   const redis = open("api", "drover-api");
   const store = new VmStore({ redis, keys, eventsMax: config.eventsMax, keep: config.keep });
-  const queue = scope.own(new VmQueue({ redis, keys, logger }), (vmQueue) => vmQueue.close());
+  const queue = scope.own(new VmQueue({ redis, keys, logger }), (vmQueue) => {
+    redis.disconnect(); // else BullMQ would wait for a Redis that is away before it closes
+    return vmQueue.close();
+  });
   const eventFeed = scope.own(new EventFeed({ redis: open("blocking", "drover-api-events"), keys, logger }), (feed) => feed.stop());
   const gate = scope.own(new RedisGate({ ping: () => store.ping(), timeoutMs: Math.min(commandTimeoutMs, SILENCE_MAX_MS), logger }), (redisGate) => redisGate.stop());
   const watch = new VmWatch(eventFeed);

@@ -8,6 +8,9 @@ import { QmpError } from "./qmp-error.ts";
 /** QEMU needs about 20 ms until it listens; a coarser poll would be seen in every launch. */
 const SOCKET_POLL_MS = 2;
 
+/** Not bound yet, bound and not listening yet, left by a predecessor, or gone in this very moment. */
+const NOBODY_LISTENS = new Set(["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE"]);
+
 export interface QmpDial {
   readonly socketPath: string;
   /** Bound on everything: socket, connection, greeting. */
@@ -55,7 +58,7 @@ function open(path: string): Promise<Socket | "no_socket" | "busy"> {
     });
     socket.once("error", (error) => {
       const code = errnoOf(error);
-      if (code === "ENOENT" || code === "ECONNREFUSED") resolve("no_socket");
+      if (NOBODY_LISTENS.has(code ?? "")) resolve("no_socket");
       else if (code === "EAGAIN") resolve("busy");
       else reject(new QmpError("no_socket", `QEMU's monitor cannot be reached: ${error.message}`, { cause: error }));
     });

@@ -53,6 +53,8 @@ export class JobClaims {
   readonly #hostId: string;
   readonly #logger: Logger;
   readonly #workers = new Map<string, Worker>();
+  /** Jobs as they were fetched, until they are settled; those of a predecessor are read from Redis. */
+  readonly #fetched = new Map<string, Job>();
 
   constructor(options: { redis: RedisClient; keys: RedisKeys; hostId: string; logger: Logger }) {
     this.#redis = options.redis;
@@ -76,6 +78,7 @@ export class JobClaims {
         throw new Error(`fetching from pool ${pool} did not settle within ${FETCH_TIMEOUT_MS} ms`);
       }
       if (job === undefined || job.id === undefined) return undefined;
+      this.#fetched.set(token, job);
       return { vmId: job.id, pool, token, epoch: job.attemptsStarted, data: readJobData(job.data) };
     } finally {
       timeout.abort();
@@ -126,20 +129,23 @@ export class JobClaims {
   }
 
   /**
-   * The job is read anew, because BullMQ decides about retries from what is in memory. When the lock is not ours any
+   * BullMQ decides about retries from what is in memory; nobody else settles a job that is ours, so that what was fetched
+   * is still true. When the lock is not ours any
    * more, a lost reply may have settled the job already: the record is the truth, so that this is said and not thrown.
    */
   async #settle(claim: SettleTarget, settle: (job: Job) => Promise<unknown>): Promise<void> {
-    const job = await Job.fromId(this.#worker(claim.pool), claim.vmId);
+    const job = this.#fetched.get(claim.token) ?? (await Job.fromId(this.#worker(claim.pool), claim.vmId));
     if (job === undefined) {
       this.#logger.warn({ vmId: claim.vmId }, "the job of an ended VM is gone from the queue");
       return;
     }
     try {
       await settle(job);
+      this.#fetched.delete(claim.token);
     } catch (error) {
       const code = z.object({ code: z.number() }).safeParse(error);
       if (!code.success || code.data.code > -1) throw error;
+      this.#fetched.delete(claim.token);
       const state = await job.getState();
       this.#logger.warn({ vmId: claim.vmId, jobState: state, err: error }, "the job was settled by somebody else");
     }

@@ -29,8 +29,10 @@ export type PrepareOutcome =
    * keeps away from this host for now. */
   | { readonly kind: PrepareRefusal };
 
-/** What earlier launches left in the record. */
+/** What the record says of the VM, from its acceptance and its earlier launches. */
 export interface LaunchHistory {
+  readonly attempts: number;
+  readonly hasSecrets: boolean;
   readonly attemptsMade: number;
   readonly launches: readonly LaunchRecord[];
   /** When the TTL ends, if an earlier launch has run. */

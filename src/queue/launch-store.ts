@@ -224,14 +224,12 @@ export class LaunchStore {
   }
 }
 
-function readHistory([
-  attemptsMade = "",
-  launches = "",
-  deadlineAtMs = "",
-  avoid = "",
-]: readonly string[]): LaunchHistory {
+function readHistory(fields: readonly string[]): LaunchHistory {
+  const [attempts = "", attemptsMade = "", hasSecrets = "", launches = "", deadlineAtMs = "", avoid = ""] = fields;
   return {
+    attempts: Number(attempts),
     attemptsMade: Number(attemptsMade),
+    hasSecrets: hasSecrets === "1",
     launches: launches === "" ? [] : z.array(LaunchRecord).parse(JSON.parse(launches)),
     deadlineAtMs: deadlineAtMs === "" ? undefined : Number(deadlineAtMs),
     avoid: avoid === "" ? {} : z.record(z.string(), z.number()).parse(JSON.parse(avoid)),

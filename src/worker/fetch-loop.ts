@@ -60,7 +60,8 @@ export class FetchLoop {
           continue;
         }
         const fetched = await mutex.run(() => this.#fetchOne(signal));
-        if (!fetched && !signal.aborted) await waiter.wait(await this.#waitMs());
+        // A fetch has set the marker again, so that the wait after it comes back at once.
+        if (!signal.aborted) await waiter.wait(fetched ? WAIT_MAX_MS : await this.#waitMs());
       } catch (error) {
         if (signal.aborted) return;
         logger.warn({ err: error }, "fetching failed; trying again");

@@ -11,6 +11,7 @@ export interface Launch {
   readonly spec: VmSpec;
   readonly attempts: number;
   readonly attemptsMade: number;
+  readonly hasSecrets: boolean;
   readonly earlierLaunches: readonly LaunchRecord[];
   readonly avoid: Readonly<Record<string, number>>;
   /** Unix ms; set when an earlier launch has run: the TTL goes on. */

@@ -87,7 +87,7 @@ async function endedLaunch(
       epoch: local.epoch,
       token: local.token,
     },
-    attempts: local.job.spec.attempts ?? config.launch.attempts,
+    attempts: record?.attempts ?? local.job.spec.attempts ?? config.launch.attempts,
     port: local.port ?? record?.port,
     startedAtMs: local.createdAtMs,
     avoid: record?.avoid ?? {},

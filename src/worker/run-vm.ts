@@ -136,9 +136,11 @@ function endOfStop(stop: StopRequest, launch: Launch): LaunchEnd | undefined {
 }
 
 async function openSecrets({ launches, secretKeys }: RunVmDeps, launch: Launch): Promise<VmSecrets> {
-  const { identity, owner } = launch;
+  const { identity, owner, hasSecrets } = launch;
+  if (!hasSecrets) return {};
   const sealed = await launches.sealedSecrets(identity.vmId);
-  return sealed === undefined ? {} : openSealed(secretKeys, { owner, vmId: identity.vmId }, sealed);
+  if (sealed === undefined) throw new LaunchFailure("secret_unreadable", "the sealed secrets are gone from Redis");
+  return openSealed(secretKeys, { owner, vmId: identity.vmId }, sealed);
 }
 
 /** Every form in which a secret could be printed: as it was sent, and as the file that the guest finds. */

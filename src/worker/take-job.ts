@@ -87,13 +87,14 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
     await removeVmDirectory(paths);
     return undefined;
   }
-  const { attemptsMade, launches: earlierLaunches, deadlineAtMs, avoid } = prepared.history;
+  const { attempts, attemptsMade, hasSecrets, launches: earlierLaunches, deadlineAtMs, avoid } = prepared.history;
   return {
     identity,
     owner: data.owner,
     spec: data.spec,
-    attempts: data.spec.attempts ?? config.launch.attempts,
+    attempts,
     attemptsMade,
+    hasSecrets,
     earlierLaunches,
     avoid,
     deadlineAtMs,

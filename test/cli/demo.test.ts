@@ -49,13 +49,16 @@ test("--once shows one life in 80 columns, ends with 0 and leaves nothing runnin
   expect(await leftovers()).toEqual([]);
 });
 
-test("it stays until Ctrl-C and then leaves nothing running; a taken port is told and avoided", async () => {
+test("it stays until Ctrl-C and leaves nothing running; what is in the way is told", async () => {
   const stranger = createServer().on("error", () => undefined);
   stranger.listen(7003, "127.0.0.1"); // or somebody else has it already: as good
   const demo = startDemo();
   await demo.has("Ctrl-C stops everything.");
   expect(demo.output()).toContain("7003 is taken");
   const url = /dashboard +(http:\S+)\/board/.exec(demo.output())?.[1];
+  const second = startDemo("--once");
+  expect((await second.child).exitCode).toBe(1);
+  expect(second.output()).toContain("another drover");
   expect((await fetch(`${url}/health`)).status).toBe(200);
   demo.child.kill("SIGINT");
   expect((await demo.child).exitCode).toBe(0);
@@ -77,19 +80,6 @@ test("killed outright it leaves nothing running either", async () => {
   demo.child.kill("SIGKILL");
   await demo.child;
   await waitFor(async () => (await leftovers()).length === 0, { timeoutMs: 40_000, what: "the end of everything" });
-});
-
-test("a second demo beside the first says what is in its way", async () => {
-  const first = startDemo();
-  await first.has("Ctrl-C stops everything.");
-  const second = startDemo("--once");
-  expect((await second.child).exitCode).toBe(1);
-  expect(second.output()).toContain("another drover");
-  expect(
-    await fetch(`${/dashboard +(http:\S+)\/board/.exec(first.output())?.[1]}/health`).then(({ status }) => status),
-  ).toBe(200);
-  first.child.kill("SIGINT");
-  await first.child;
 });
 
 test("an unknown word gives the usage", async () => {

@@ -5,7 +5,7 @@ import { execa } from "execa";
 import { beforeAll, describe, expect, test } from "vitest";
 import { VmDetail, VmList } from "../../src/contract/vm-view.ts";
 import { waitFor } from "../helpers/wait-for.ts";
-import { buildDrover, cleanEnv, DROVER, drover, ROOT, startUp } from "./drover-process.ts";
+import { buildDrover, cleanEnv, DROVER, drover, pidsWith, startUp } from "./drover-process.ts";
 
 beforeAll(buildDrover);
 
@@ -42,21 +42,6 @@ test("a reader that leaves early is no error", async () => {
   expect([exitCode, stdout, stderr]).toEqual([0, "Manager", ""]);
 });
 
-test("explain --cocos gives what Cocos gives, for every golden case", async () => {
-  const cases = JSON.parse(await readFile(join(ROOT, "test/fixtures/goldens/qemu-args.json"), "utf8"));
-  for (const one of cases) {
-    const { stdout, exitCode } = await execa(DROVER, ["explain", "--cocos", "--case", "-", "--json"], {
-      input: JSON.stringify(one),
-      env: { ...cleanEnv(), MANAGER_QEMU_MACHINE: "not-looked-at" },
-      extendEnv: false,
-    });
-    expect(exitCode).toBe(0);
-    if (one.parseError !== undefined || one.validateError !== undefined)
-      expect(JSON.parse(stdout)).toHaveProperty("error.message");
-    else expect(JSON.parse(stdout), one.name).toEqual(one.args);
-  }
-});
-
 describe("drover up", () => {
   test("runs a VM from its request to its result, and every client command with it", async () => {
     await using up = await startUp();
@@ -64,7 +49,7 @@ describe("drover up", () => {
     for (const file of ["secrets.key", "redis/password", "redis/url"]) {
       expect((await stat(join(up.stateDir, file))).mode & 0o777, file).toBe(0o600);
     }
-    const following = drover(["events", "--follow", "--json"], { DROVER_URL: up.url });
+    const following = drover(["events", "--follow", "--json", "--after", "0"], { DROVER_URL: up.url });
     const token = join(up.stateDir, "token");
     await writeFile(token, "canary-token\n");
     const words = [
@@ -117,20 +102,15 @@ describe("drover up", () => {
     expect(up.output() + stdout + waited.stderr).not.toContain("canary-token");
   });
 
-  test("a second one with the same directory is refused, the first goes on", async () => {
+  test("a second one with the same directory or the same port is refused, the first goes on", async () => {
     await using up = await startUp();
-    const second = await drover(["up"], { ...up.setting, MANAGER_HTTP_PORT: "0" });
-    expect(second.exitCode).toBe(2);
-    const third = await drover(["up"], { ...up.setting, MANAGER_HTTP_PORT: "7999" });
-    expect([third.exitCode, third.stderr]).toEqual([2, expect.stringContaining("already")]);
-    expect((await up.run("ls")).exitCode).toBe(0);
-  });
-
-  test("a taken port is named with the way out, and nothing is left running", async () => {
-    await using up = await startUp();
+    const sameDirectory = await drover(["up"], { ...up.setting, MANAGER_HTTP_PORT: "7999" });
+    expect([sameDirectory.exitCode, sameDirectory.stderr]).toEqual([2, expect.stringContaining("already")]);
     const stateDir = await mkdtemp(join(tmpdir(), "dup-"));
-    const { exitCode, stderr } = await drover(["up"], { ...up.setting, DROVER_STATE_DIR: stateDir });
-    expect([exitCode, stderr]).toEqual([2, expect.stringContaining("MANAGER_HTTP_PORT")]);
+    const samePort = await drover(["up"], { ...up.setting, DROVER_STATE_DIR: stateDir });
+    expect([samePort.exitCode, samePort.stderr]).toEqual([2, expect.stringContaining("MANAGER_HTTP_PORT")]);
+    expect(await pidsWith(`${stateDir}/`)).toEqual([]);
+    expect((await up.run("ls")).exitCode).toBe(0);
     await rm(stateDir, { recursive: true });
   });
 
@@ -138,31 +118,23 @@ describe("drover up", () => {
     const stateDir = await mkdtemp(join(tmpdir(), "dup-"));
     const first = await startUp({ DROVER_STATE_DIR: stateDir });
     const id = (await first.run("submit", "--server-url", "demo:serve", "--probe", "tcp")).stdout.trim();
-    await waitFor(async () => (await first.run("ls", "-q", "--state", "ready")).stdout.trim() === id, {
-      timeoutMs: 30_000,
-      what: "the VM to be ready",
-    });
+    const isReady = async (up: typeof first) => (await up.run("ls", "-q", "--state", "ready")).stdout.trim() === id;
+    await waitFor(() => isReady(first), { timeoutMs: 30_000, what: "the VM to be ready" });
     first.child.kill("SIGTERM");
-    const { exitCode } = await first.child;
-    expect(exitCode).toBe(0);
+    expect((await first.child).exitCode).toBe(0);
     expect(await first.leftovers()).toEqual([]);
-    await using second = await startUp({ DROVER_STATE_DIR: stateDir });
-    await waitFor(async () => (await second.run("ls", "-q", "--state", "ready")).stdout.trim() === id, {
-      timeoutMs: 40_000,
-      what: "the VM to be ready again",
-    });
-    expect((await second.run("rm", "--wait", id)).exitCode).toBe(0);
-  });
 
-  test("killed outright it takes its Redis along, and the next start finds the queue", async () => {
-    const stateDir = await mkdtemp(join(tmpdir(), "dup-"));
-    const first = await startUp({ DROVER_STATE_DIR: stateDir });
-    const id = (await first.run("submit", "--pool", "nobody-serves-it")).stdout.trim();
-    first.child.kill("SIGKILL");
-    await first.child;
-    await waitFor(async () => (await first.leftovers()).length === 0, { what: "the end of Redis" });
-    await using second = await startUp({ DROVER_STATE_DIR: stateDir });
-    expect((await second.run("ls", "-q")).stdout.trim()).toBe(id);
+    const second = await startUp({ DROVER_STATE_DIR: stateDir });
+    await waitFor(() => isReady(second), { timeoutMs: 40_000, what: "the VM to be ready again" });
+    expect((await second.run("rm", "--wait", id)).exitCode).toBe(0);
+
+    // Killed outright it takes its Redis along, and the next start finds the queue.
+    const waiting = (await second.run("submit", "--pool", "nobody-serves-it")).stdout.trim();
+    second.child.kill("SIGKILL");
+    await second.child;
+    await waitFor(async () => (await second.leftovers()).length === 0, { what: "the end of Redis" });
+    await using third = await startUp({ DROVER_STATE_DIR: stateDir });
+    expect((await third.run("ls", "-q", "--state", "queued")).stdout.trim()).toBe(waiting);
   });
 
   test("a missing redis-server is told with the line that installs it", async () => {

@@ -73,12 +73,17 @@ function processProblems({ stateDir }: World, records: readonly RecordFacts[]): 
   return [...problems, ...strangers.map((line) => `process without a VM: ${line}`)];
 }
 
+/** What a host keeps whether it has VMs or not. */
+const OWN_FILES = /^(host\.json|vms\/|spare\/.*)$/;
+
 function fileProblems({ stateDir }: World, live: readonly RecordFacts[], { files }: Exceptions): string[] {
   const all = filesBelow(stateDir);
+  const ofLiveVm = (path: string) =>
+    live.some(({ vmId, epoch }) => path === `vms/${vmId}/` || path.startsWith(`vms/${vmId}/${epoch}/`));
   const problems = all
-    .filter((path) => path !== "host.json" && path !== "vms/" && !live.some(({ vmId, epoch }) => `${path}/`.startsWith(`vms/${vmId}/`) && (path === `vms/${vmId}/` || path.startsWith(`vms/${vmId}/${epoch}/`))))
-    .filter((path) => files === undefined || !files.test(path))
+    .filter((path) => !OWN_FILES.test(path) && !ofLiveVm(path) && files?.test(path) !== true)
     .map((path) => `file ${path} is left`);
-  for (const { vmId, epoch } of live) if (!all.includes(`vms/${vmId}/${epoch}/record.json`)) problems.push(`${vmId} has no record on disk`);
+  for (const { vmId, epoch } of live)
+    if (!all.includes(`vms/${vmId}/${epoch}/record.json`)) problems.push(`${vmId} has no record on disk`);
   return problems;
 }

@@ -37,7 +37,6 @@ export const healthRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = a
   app.get(
     "/health",
     {
-      logLevel: "warn", // probes come every few seconds
       exposeHeadRoute: false, // as Cocos: GET only
       schema: {
         operationId: "getHealth",
@@ -53,7 +52,6 @@ export const healthRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = a
   app.get(
     "/ready",
     {
-      logLevel: "warn",
       schema: {
         operationId: "getReadiness",
         summary: "Whether requests can be served",

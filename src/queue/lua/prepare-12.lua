@@ -5,14 +5,15 @@
   ARGV[1] { vmId, host, epoch, token, holder, from, range, fields, progress, eventsMax, keepMs, class, classWidth }
   Returns { code, port, free, history }: 1 prepared, 0 no port, -1 no record, -2 not the owner, -3 state does not allow it,
   -4 marked: the record is final now, -5 this VM avoids the host for now.
-  history is { attemptsMade, launches, deadlineAtMs, avoid } of a prepared VM, empty texts for what is not there. ]]
+  history is { attempts, attemptsMade, hasSecrets, launches, deadlineAtMs, avoid } of a prepared VM, empty texts for what is not there. ]]
 --#include record
 --#include ports
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
 local function history()
-  local fields = redis.call("HMGET", KEYS[1], "attemptsMade", "launches", "deadlineAtMs", "avoid")
-  return { fields[1] or "", fields[2] or "", fields[3] or "", fields[4] or "" }
+  local fields = redis.call("HMGET", KEYS[1], "attempts", "attemptsMade", "hasSecrets", "launches", "deadlineAtMs", "avoid")
+  for i = 1, 6 do fields[i] = fields[i] or "" end
+  return fields
 end
 local free = freePorts(KEYS[5], KEYS[7], args.range)
 local record = redis.call("HMGET", KEYS[1], "state", "epoch", "token", "host", "jobPriority")

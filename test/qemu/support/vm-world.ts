@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
+import { onTestFinished } from "vitest";
 import { killProcess } from "../../../src/qemu/end-process.ts";
 import type { ProcessIdentity } from "../../../src/qemu/process-identity.ts";
 import { findByUuid } from "../../../src/qemu/process-scan.ts";
@@ -47,6 +48,12 @@ export async function openVmWorld(): Promise<VmWorld> {
     started.push(qemu);
     return qemu;
   };
+  const close = async () => {
+    await Promise.all(started.map((qemu) => qemu.detach()));
+    for (const left of findByUuid(vmId)) await killProcess(left);
+    await rm(stateDir, { recursive: true, force: true });
+  };
+  onTestFinished(close); // a test that times out never comes to its own end
   return {
     stateDir,
     vmId,
@@ -75,11 +82,7 @@ export async function openVmWorld(): Promise<VmWorld> {
       return own(qemu);
     },
     own,
-    async [Symbol.asyncDispose]() {
-      await Promise.all(started.map((qemu) => qemu.detach()));
-      for (const left of findByUuid(vmId)) await killProcess(left);
-      await rm(stateDir, { recursive: true, force: true });
-    },
+    [Symbol.asyncDispose]: close,
   };
 }
 

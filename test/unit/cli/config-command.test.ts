@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { displayWidth } from "../../../src/cli/render/text-width.ts";
 import { runCli } from "./run-cli.ts";
@@ -74,4 +75,17 @@ test("explain --cocos gives the arguments of a case as a JSON array, or Cocos's 
   expect([good.exitCode, bad.exitCode]).toEqual([0, 0]);
   expect((await runCli(words, { stdin: "no json" })).exitCode).toBe(2);
   expect((await runCli(["explain", "--cocos"])).exitCode).toBe(2);
+});
+
+test("explain --cocos gives what Cocos gives, for every golden case", async () => {
+  const cases = JSON.parse(readFileSync("test/fixtures/goldens/qemu-args.json", "utf8"));
+  expect(cases.length).toBeGreaterThan(10);
+  for (const one of cases) {
+    const setting = { stdin: JSON.stringify(one), env: { MANAGER_QEMU_MACHINE: "not-looked-at" } };
+    const { out, exitCode } = await runCli(["explain", "--cocos", "--case", "-", "--json"], setting);
+    expect(exitCode).toBe(0);
+    const refused = one.parseError !== undefined || one.validateError !== undefined;
+    if (refused) expect(JSON.parse(out), one.name).toHaveProperty("error.message");
+    else expect(JSON.parse(out), one.name).toEqual(one.args);
+  }
 });

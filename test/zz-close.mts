@@ -1,0 +1,15 @@
+import { pino } from "pino";
+import { Scope } from "../src/runtime/scope.ts";
+import { startApi } from "../src/producer/start-api.ts";
+import { testConfig } from "./redis/http-world.ts";
+import { startRedis } from "./helpers/redis-server.ts";
+const orig = Scope.prototype.own;
+Scope.prototype.own = function (thing: any, close: any) { const name = thing?.constructor?.name; return orig.call(this, thing, async (t: any) => { const s = Date.now(); console.log("closing", name); await close(t); console.log("closed", name, Date.now() - s); }) as any; };
+const r = await startRedis({ local: true });
+const api = await startApi({ config: testConfig({ url: r.url, prefix: "{x}" }), logger: pino({ level: "silent" }) });
+await new Promise((f) => setTimeout(f, 500));
+console.log((await fetch(api.url + "/v1/vms", { method: "POST", body: "{}", headers: { "content-type": "application/json" } })).status);
+await r.stop();
+console.log((await fetch(api.url + "/v1/vms")).status);
+const t = setTimeout(() => { console.log("hang"); process.exit(1); }, 8000);
+await api.close(); clearTimeout(t);

@@ -15,6 +15,8 @@ import { prepare } from "./setup.mjs";
 const ROOT = resolve(fileURLToPath(new URL("..", import.meta.url)));
 const USAGE = "Usage: npm run demo [-- --once]\n\n  --once   end after the VM; exit code 0 only if it completed\n";
 const KNOWN_PORT = 7003;
+/** The terminal and npm both pass one Ctrl-C on; only what comes later is a second one. */
+const SAME_WISH_MS = 1_000;
 
 const words = process.argv.slice(2);
 if (words.some((word) => word !== "--once")) {
@@ -27,10 +29,14 @@ const screen = new Screen(process.stdout, process.env);
 const stop = new AbortController();
 /** @type {DroverUp | undefined} */
 let up;
+let firstSignalAtMs = 0;
 for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
   process.on(signal, () => {
-    if (stop.signal.aborted) up?.killAll(); // asked twice: nothing is left behind all the same
-    if (stop.signal.aborted) process.exit(130);
+    firstSignalAtMs ||= performance.now();
+    if (performance.now() - firstSignalAtMs > SAME_WISH_MS) {
+      up?.killAll(); // asked twice: nothing is left behind all the same
+      process.exit(130);
+    }
     stop.abort(new Error("interrupted"));
   });
 }

@@ -7,12 +7,20 @@ import { runProgram } from "./run-program.ts";
 /** Forgotten timers and half-open connections may hold the process for this long after the command is done. */
 const LEFTOVERS_MS = 200;
 
+/**
+ * One wish to stop may come as several signals: a terminal and npm both pass Ctrl-C on, and the kernel tells of a parent's
+ * death once for each of its threads. Only what comes later is a second wish.
+ */
+const SAME_WISH_MS = 1_000;
+
 const stop = new AbortController();
+let firstSignalAtMs: number | undefined;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
     const reason = new Interrupted(signal);
-    if (stop.signal.aborted) process.exit(reason.exitCode); // asked twice: at once
-    stop.abort(reason);
+    firstSignalAtMs ??= performance.now();
+    if (performance.now() - firstSignalAtMs > SAME_WISH_MS) process.exit(reason.exitCode); // asked twice: at once
+    stop.abort(reason); // once more changes nothing
   });
 }
 

@@ -5,13 +5,12 @@ import { VmFollower } from "./client/follow-vms.ts";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { Interrupted } from "./interrupted.ts";
 import { consoleLines } from "./render/console-text.ts";
-import { eventText, eventWord } from "./render/event-text.ts";
+import { EVENT_WORD_CHARS, eventText, eventWord } from "./render/event-text.ts";
 import { printable, wrap } from "./render/text-width.ts";
 import { jsonDocument, type Session } from "./session.ts";
 import type { CliContext } from "./terminal.ts";
 
 const TIME_CHARS = 9;
-const WORD_CHARS = 17;
 const TAIL_LINES = 12;
 
 /** How `submit --wait` tells one VM's life: progress as it happens, then how it ended. */
@@ -63,9 +62,9 @@ export function exitCodeOfEnd(state: VmState): ExitCode {
 function progressLine(event: CloudEvent, sinceFirstMs: number, { terminal }: CliContext): string {
   const { errPaint: paint, columns } = terminal;
   const time = `${(sinceFirstMs / 1000).toFixed(1)} s`.padStart(TIME_CHARS);
-  const indent = TIME_CHARS + WORD_CHARS + 4;
+  const indent = TIME_CHARS + EVENT_WORD_CHARS + 4;
   const [first = "", ...more] = wrap(printable(eventText(event)), Math.max(20, columns - indent));
-  const word = eventWord(event).padEnd(WORD_CHARS);
+  const word = eventWord(event).padEnd(EVENT_WORD_CHARS);
   const lines = [
     `${paint.dim(time)}  ${paint.bold(word)}  ${first}`,
     ...more.map((line) => `${" ".repeat(indent)}${line}`),

@@ -33,7 +33,7 @@ export const LIST_PAGE_DEFAULT = 50;
 export const PREFER_WAIT_MAX_S = 600;
 /** BullMQ's own ceiling of a job priority (21 bits). */
 export const PRIORITY_MAX = 2_097_151;
-/** sun_path holds 107 bytes; below the state directory stand vms/<uuid>/<epoch>/<socket>. */
-export const STATE_DIR_MAX_BYTES = 48;
+/** sun_path holds 107 bytes; below the state directory stand vms/<uuid>/<epoch>/qmp-rescue.sock. */
+export const STATE_DIR_MAX_BYTES = 44;
 /** Records of a VM's launches that are kept in its record. */
 export const LAUNCHES_KEPT = 20;

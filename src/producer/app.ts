@@ -19,6 +19,7 @@ import { healthRoutes } from "./routes/health.ts";
 import { submitRoute } from "./routes/submit.ts";
 import { vmRoutes } from "./routes/vms.ts";
 import { securityHeaders } from "./security-headers.ts";
+import { trackConnections } from "./unused-connections.ts";
 import { validatorCompiler } from "./validation.ts";
 
 /** The HTTP API without a port. Closing it ends open streams and waits first, so that it closes soon. */
@@ -40,15 +41,21 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
   app.setSerializerCompiler(serializerCompiler);
 
   const closing = new AbortController();
+  const endUnusedConnections = trackConnections(app.server);
   app.addHook("preClose", async () => {
     closing.abort();
     deps.watch.stop();
+    endUnusedConnections();
   });
 
   await app.register(requestLog);
   await app.register(securityHeaders);
   await app.register(errorReply);
-  await app.register(originHook, { listenHost: config.http.host, hosts: config.allowedHosts, origins: config.allowedOrigins });
+  await app.register(originHook, {
+    listenHost: config.http.host,
+    hosts: config.allowedHosts,
+    origins: config.allowedOrigins,
+  });
   await app.register(closingReply, { closing: closing.signal });
   await app.register(principalHook, { identify: deps.identify });
   await app.register(jsonBody);

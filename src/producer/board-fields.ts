@@ -16,7 +16,12 @@ const ShownSpec = z.object({
   result: z.boolean().optional(),
   onReboot: z.string().optional(),
 });
-const ShownData = z.object({ vmId: z.string(), owner: z.string().optional(), pool: z.string().optional(), spec: ShownSpec.optional() });
+const ShownData = z.object({
+  vmId: z.string(),
+  owner: z.string().optional(),
+  pool: z.string().optional(),
+  spec: ShownSpec.optional(),
+});
 
 const ShownCause = z.object({ code: z.string(), message: z.string() });
 const ShownProgress = z.object({

@@ -8,7 +8,7 @@ import { showData, showProgress, showReturnValue } from "./board-fields.ts";
 import { replyWithProblem } from "./error-reply.ts";
 import type { RedisGate } from "./redis-gate.ts";
 
-export const BOARD_PATH = "/board";
+const BOARD_PATH = "/board";
 const POLL_S = 5;
 /** Pools and hosts that appeared elsewhere are looked for this often, and only while somebody looks at the page. */
 const DISCOVER_EVERY_MS = 3_000;
@@ -17,7 +17,10 @@ type BoardServer = Parameters<typeof createBullBoard>[0]["serverAdapter"];
 type BoardQueue = ReturnType<VmQueue["boardQueues"]>[number];
 
 /** Bull Board, for looking only: its own buttons would act on live VMs behind drover's back. */
-export async function boardPages(app: FastifyInstance, { queue, gate }: { readonly queue: VmQueue; readonly gate: RedisGate }): Promise<void> {
+export async function boardPages(
+  app: FastifyInstance,
+  { queue, gate }: { readonly queue: VmQueue; readonly gate: RedisGate },
+): Promise<void> {
   const server = new FastifyAdapter();
   server.setBasePath(BOARD_PATH);
   const board = createBullBoard({
@@ -42,7 +45,10 @@ export async function boardPages(app: FastifyInstance, { queue, gate }: { readon
   let discoveredAtMs = Number.NEGATIVE_INFINITY;
   app.addHook("onRequest", async (request) => {
     if (request.method !== "GET" && request.method !== "HEAD") {
-      throw new DroverError("method_not_allowed", "the dashboard is for looking only; remove and retry VMs through /v1/vms");
+      throw new DroverError(
+        "method_not_allowed",
+        "the dashboard is for looking only; remove and retry VMs through /v1/vms",
+      );
     }
     if (performance.now() - discoveredAtMs < DISCOVER_EVERY_MS || !isBoardApi(request.url)) return;
     discoveredAtMs = performance.now();
@@ -82,6 +88,7 @@ function toAdapter(queue: BoardQueue): BullMQAdapter {
 }
 
 function vmLink(data: unknown): { displayText: string; href: string } {
-  const vmId = typeof data === "object" && data !== null && "vmId" in data && typeof data.vmId === "string" ? data.vmId : "";
+  const vmId =
+    typeof data === "object" && data !== null && "vmId" in data && typeof data.vmId === "string" ? data.vmId : "";
   return { displayText: "VM", href: `/v1/vms/${encodeURIComponent(vmId)}` };
 }

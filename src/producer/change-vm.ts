@@ -39,7 +39,10 @@ export async function retryVm(deps: ApiDeps, principal: Principal, vmId: string)
     case "not_found":
       throw notFound(vmId);
     case "marked":
-      throw new DroverError("not_retryable", `the removal of VM ${vmId} was asked for, so it never runs again; submit the request again`);
+      throw new DroverError(
+        "not_retryable",
+        `the removal of VM ${vmId} was asked for, so it never runs again; submit the request again`,
+      );
     case "secrets_gone":
       throw new DroverError("secrets_gone", `the secrets of VM ${vmId} are deleted by now; submit the request again`);
     case "not_failed":

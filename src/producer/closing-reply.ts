@@ -6,7 +6,8 @@ import { DroverError } from "../contract/errors.ts";
 export const closingReply = fp<{ readonly closing: AbortSignal }>(
   async (app: FastifyInstance, { closing }) => {
     app.addHook("onRequest", async () => {
-      if (closing.aborted) throw new DroverError("shutting_down", "this server is shutting down; ask another one, or again in a moment");
+      if (closing.aborted)
+        throw new DroverError("shutting_down", "this server is shutting down; ask another one, or again in a moment");
     });
     app.addHook("onSend", async (_request, reply) => {
       if (closing.aborted) reply.header("connection", "close");

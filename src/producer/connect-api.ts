@@ -1,12 +1,15 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { openRedis, type RedisClient } from "../queue/connection.ts";
 import { EventFeed } from "../queue/event-feed.ts";
 import { EventLog } from "../queue/event-log.ts";
 import { LiveConsole } from "../queue/live-console.ts";
 import { redisKeys } from "../queue/redis-keys.ts";
+import { Sweeper } from "../queue/sweeper.ts";
 import { VmQueue } from "../queue/vm-queue.ts";
 import { VmStore } from "../queue/vm-store.ts";
+import { VmUpkeep } from "../queue/vm-upkeep.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import type { Scope } from "../runtime/scope.ts";
 import type { SecretKeys } from "../runtime/secret-keys.ts";
@@ -31,22 +34,39 @@ const UNKNOWN_BUILD: BuildInfo = { version: DROVER_VERSION, commit: "ffffffff", 
 /** Clients are promised their 503 within 250 ms of a Redis that fell silent; a slow answer of a live one may take longer. */
 const SILENCE_MAX_MS = 200;
 
+const CLOSE_MAX_MS = 500;
+
 /** The parts that the API stands on. All connect in the background and are closed with the scope. */
-export function connectApi(options: ApiOptions & { readonly secretKeys: SecretKeys | undefined }, scope: Scope): ApiDeps {
+export function connectApi(
+  options: ApiOptions & { readonly secretKeys: SecretKeys | undefined },
+  scope: Scope,
+): ApiDeps {
   const { config, logger } = options;
   const { url, prefix, commandTimeoutMs } = config.redis;
   const open = (role: "api" | "blocking", name: string): RedisClient =>
-    scope.own(openRedis({ url, role, name, logger, ...(role === "api" ? { commandTimeoutMs } : {}) }), (client) => client.disconnect());
+    scope.own(openRedis({ url, role, name, logger, ...(role === "api" ? { commandTimeoutMs } : {}) }), (client) =>
+      client.disconnect(),
+    );
   const keys = redisKeys(prefix);
   const redis = open("api", "drover-api");
   const store = new VmStore({ redis, keys, eventsMax: config.eventsMax, keep: config.keep });
   const queue = scope.own(new VmQueue({ redis, keys, logger }), (vmQueue) => {
     redis.disconnect(); // else BullMQ would wait for a Redis that is away before it closes
-    return vmQueue.close();
+    return closeSoon(vmQueue.close());
   });
-  const eventFeed = scope.own(new EventFeed({ redis: open("blocking", "drover-api-events"), keys, logger }), (feed) => feed.stop());
-  const gate = scope.own(new RedisGate({ ping: () => store.ping(), timeoutMs: Math.min(commandTimeoutMs, SILENCE_MAX_MS), logger }), (redisGate) => redisGate.stop());
+  const feedConnection = open("blocking", "drover-api-events");
+  const eventFeed = scope.own(new EventFeed({ redis: feedConnection, keys, logger }), (feed) => closeSoon(feed.stop()));
+  const gate = scope.own(
+    new RedisGate({ ping: () => store.ping(), timeoutMs: Math.min(commandTimeoutMs, SILENCE_MAX_MS), logger }),
+    (redisGate) => redisGate.stop(),
+  );
   const watch = new VmWatch(eventFeed);
+  // Accepted VMs, time limits and retention must not wait for a worker: there may be none.
+  const upkeep = new VmUpkeep({ redis, keys, keep: config.keep });
+  const sweeper = scope.own(new Sweeper({ store, upkeep, queue, logger, intervalMs: config.sweepMs }), (running) =>
+    closeSoon(running.stop()),
+  );
+  sweeper.start();
   watch.start();
   void eventFeed.start();
   return {
@@ -68,3 +88,12 @@ export function connectApi(options: ApiOptions & { readonly secretKeys: SecretKe
   };
 }
 
+/** Nothing is lost with a connection that does not close in time: a Redis that is away or silent must not hold up an end. */
+async function closeSoon(closing: Promise<void>): Promise<void> {
+  const timeout = new AbortController();
+  try {
+    await Promise.race([closing, delay(CLOSE_MAX_MS, undefined, { signal: timeout.signal })]);
+  } finally {
+    timeout.abort();
+  }
+}

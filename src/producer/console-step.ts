@@ -55,7 +55,12 @@ function firstStep({ epoch, window, tail, firstBytes }: ConsoleLook): ConsoleSte
   const first = data.subarray(Math.max(0, data.length - firstBytes));
   const offset = window === undefined ? 0 : window.startOffset + window.data.length;
   return {
-    position: { epoch, offset, recent: window === undefined ? NOTHING : recentOf(data), writtenTail: window === undefined ? tail : undefined },
+    position: {
+      epoch,
+      offset,
+      recent: window === undefined ? NOTHING : recentOf(data),
+      writtenTail: window === undefined ? tail : undefined,
+    },
     pieces: nonEmpty(first),
   };
 }

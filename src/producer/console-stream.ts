@@ -26,7 +26,11 @@ export async function readConsole(deps: ConsoleDeps, { record, bytes }: ConsoleR
  * window that the worker keeps there while the VM lives, and the last lines that stay when a launch is over. What the
  * window lost before it was read is said in the text. Throws `ReaderGone` when the reader leaves.
  */
-export async function followConsole(deps: ConsoleDeps, reader: ConsoleReader, answer: Pick<OpenAnswer, "write" | "over">): Promise<void> {
+export async function followConsole(
+  deps: ConsoleDeps,
+  reader: ConsoleReader,
+  answer: Pick<OpenAnswer, "write" | "over">,
+): Promise<void> {
   const { vmId } = reader.record;
   using changes = deps.watch.open(vmId);
   let position: ConsolePosition | undefined;
@@ -35,7 +39,12 @@ export async function followConsole(deps: ConsoleDeps, reader: ConsoleReader, an
     let moved = false;
     if (look !== undefined) {
       const { record, window, tail } = look;
-      const step = consoleStep(position, { epoch: record?.epoch ?? position?.epoch ?? 0, window, tail, firstBytes: reader.bytes });
+      const step = consoleStep(position, {
+        epoch: record?.epoch ?? position?.epoch ?? 0,
+        window,
+        tail,
+        firstBytes: reader.bytes,
+      });
       position = step.position;
       moved = step.pieces.length > 0;
       for (const piece of step.pieces) await answer.write(piece);
@@ -57,7 +66,10 @@ async function lookAt(deps: ConsoleDeps, { vmId, position }: { vmId: string; pos
   }
 }
 
-async function readRedis({ store, liveConsole, gate }: ConsoleDeps, { vmId, needsTail }: { vmId: string; needsTail: boolean }) {
+async function readRedis(
+  { store, liveConsole, gate }: ConsoleDeps,
+  { vmId, needsTail }: { vmId: string; needsTail: boolean },
+) {
   const window = await gate.run(() => liveConsole.read(vmId));
   const tail = needsTail || window === undefined ? (await gate.run(() => store.tail(vmId)))?.console : undefined;
   return { window, tail };

@@ -9,7 +9,8 @@ const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", 
 export function replyWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const known = toDroverError(error);
   if (known.code === "internal_error") request.log.error({ err: error }, "a request failed unexpectedly");
-  else if (known.cause !== undefined) request.log.debug({ code: known.code, err: known.cause }, "a request was refused");
+  else if (known.cause !== undefined)
+    request.log.debug({ code: known.code, err: known.cause }, "a request was refused");
   const retryAfter = retryAfterS(known.code);
   if (retryAfter !== undefined) reply.header("retry-after", String(retryAfter));
   const problem = toProblem(known, { id: request.id, path: pathOf(request) });
@@ -29,7 +30,11 @@ export const errorReply = fp(
     app.setNotFoundHandler((request, reply) => {
       const allowed = METHODS.filter((method) => app.findRoute({ method, url: pathOf(request) }) !== null);
       if (allowed.length === 0) {
-        replyWithProblem(new DroverError("not_found", `there is no ${pathOf(request)}; see /docs for what there is`), request, reply);
+        replyWithProblem(
+          new DroverError("not_found", `there is no ${pathOf(request)}; see /docs for what there is`),
+          request,
+          reply,
+        );
         return;
       }
       reply.header("allow", allowed.join(", "));

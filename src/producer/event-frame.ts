@@ -1,5 +1,5 @@
-import type { CloudEvent } from "../contract/vm-event.ts";
 import type { GapNotice } from "../contract/http-query.ts";
+import type { CloudEvent } from "../contract/vm-event.ts";
 import type { StoredEvent } from "../queue/event-log.ts";
 
 /** Frames of one event are the same for all readers. */
@@ -38,5 +38,9 @@ export interface EventFilter {
 }
 
 export function passes(event: CloudEvent, { owner, types, vmIds }: EventFilter): boolean {
-  return event.owner === owner && (types === undefined || types.includes(event.type)) && (vmIds === undefined || vmIds.includes(event.subject));
+  return (
+    event.owner === owner &&
+    (types === undefined || types.includes(event.type)) &&
+    (vmIds === undefined || vmIds.includes(event.subject))
+  );
 }

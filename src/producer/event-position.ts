@@ -12,7 +12,10 @@ export interface StartPosition {
  * id that is older than what is kept may have been trimmed together with events after it, and one that is newer than
  * the newest event is of a stream that Redis has lost; both are told to the reader as a gap.
  */
-export function startPosition(wanted: string | undefined, bounds: { readonly firstId: string | undefined; readonly lastId: string }): StartPosition {
+export function startPosition(
+  wanted: string | undefined,
+  bounds: { readonly firstId: string | undefined; readonly lastId: string },
+): StartPosition {
   const { firstId, lastId } = bounds;
   if (wanted === undefined) return { after: lastId, gap: undefined };
   if (/^0+(-0+)?$/.test(wanted)) return { after: "0-0", gap: undefined };

@@ -27,10 +27,15 @@ export type StreamEnd = "over" | "slow";
  */
 export async function streamEvents(options: EventStreamOptions): Promise<StreamEnd> {
   const { answer, feed, filter, start } = options;
-  const backlog = new EventBacklog({ maxEvents: options.backlogMaxEvents, passes: ({ event }) => passes(event, filter) });
+  const backlog = new EventBacklog({
+    maxEvents: options.backlogMaxEvents,
+    passes: ({ event }) => passes(event, filter),
+  });
   const unsubscribe = feed.subscribe((batch) => backlog.add(batch));
   try {
-    await answer.write(start.gap === undefined ? openingFrame(start.after) : gapFrame(start.gap) + openingFrame(start.after));
+    await answer.write(
+      start.gap === undefined ? openingFrame(start.after) : gapFrame(start.gap) + openingFrame(start.after),
+    );
     let position = await replay(options, backlog);
     for (let quiet = false; ; ) {
       const { events, position: feedPosition } = backlog.take();

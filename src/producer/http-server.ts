@@ -18,17 +18,24 @@ export function httpServerFactory(config: ListenerConfig): FastifyServerFactory 
     const options = {
       ...(config.maxHeaderBytes > 0 ? { maxHeaderSize: config.maxHeaderBytes } : {}),
       requestTimeout: config.readTimeoutMs,
-      headersTimeout: config.readHeaderTimeoutMs,
+      headersTimeout: headersTimeoutMs(config),
       keepAliveTimeout: config.idleTimeoutMs,
       connectionsCheckingInterval: OVERDUE_CHECK_MS,
       insecureHTTPParser: false,
     };
     const tls = tlsOptions(config);
-    const server: Server = tls === undefined ? createServer(options, handler) : createTlsServer({ ...options, ...tls }, handler);
+    const server: Server =
+      tls === undefined ? createServer(options, handler) : createTlsServer({ ...options, ...tls }, handler);
     server.setTimeout(config.writeTimeoutMs);
     server.maxConnections = CONNECTIONS_MAX;
     return server;
   };
+}
+
+/** Headers are part of the request, so its limit bounds them too; Node refuses to start otherwise. 0 is no limit. */
+function headersTimeoutMs({ readHeaderTimeoutMs, readTimeoutMs }: ListenerConfig): number {
+  if (readTimeoutMs === 0 || readHeaderTimeoutMs === 0) return readHeaderTimeoutMs;
+  return Math.min(readHeaderTimeoutMs, readTimeoutMs);
 }
 
 export function usesTls({ serverCert, serverKey }: ListenerConfig): boolean {

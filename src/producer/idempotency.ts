@@ -17,19 +17,24 @@ export function readIdempotencyKey(header: string | string[] | undefined): strin
   const fits = key.length <= IDEMPOTENCY_KEY_MAX_CHARS && /^[\x21-\x7e]+$/.test(key);
   if (fits) return key;
   const message = `must be 1 to ${IDEMPOTENCY_KEY_MAX_CHARS} visible ASCII characters without blanks, for example a UUID`;
-  throw new DroverError("invalid_request", `Idempotency-Key: ${message}`, { problems: [{ field: "Idempotency-Key", message }] });
+  throw new DroverError("invalid_request", `Idempotency-Key: ${message}`, {
+    problems: [{ field: "Idempotency-Key", message }],
+  });
 }
 
 /** Digest of a request, secrets included: equal for the same request however its JSON was written. */
 export function requestDigest(request: SplitRequest, keys: SecretKeys | undefined): string {
   const text = canonicalJson(request);
-  return hasSecrets(request.secrets) && keys !== undefined ? keyedDigest(keys, keys.sealingId, text) : plainDigest(text);
+  return hasSecrets(request.secrets) && keys !== undefined
+    ? keyedDigest(keys, keys.sealingId, text)
+    : plainDigest(text);
 }
 
 /** Whether a digest made earlier, maybe with a key that no longer seals, is of this very request. */
 export function isDigestOf(digest: string, request: SplitRequest, keys: SecretKeys | undefined): boolean {
   const keyId = digestKeyId(digest);
-  if (keyId === undefined || keys === undefined || !keys.byId.has(keyId)) return digest === requestDigest(request, keys);
+  if (keyId === undefined || keys === undefined || !keys.byId.has(keyId))
+    return digest === requestDigest(request, keys);
   return digest === keyedDigest(keys, keyId, canonicalJson(request));
 }
 

@@ -23,7 +23,9 @@ export const jsonBody = fp(
           return;
         }
         assertShallow(text);
-        parsePoisonFree(request, text, (error, value) => (error === null ? done(null, value) : done(malformed(error))));
+        void parsePoisonFree(request, text, (error, value) =>
+          error === null ? done(null, value) : done(malformed(error)),
+        );
       } catch (error) {
         done(error instanceof Error ? error : malformed(error));
       }
@@ -32,7 +34,10 @@ export const jsonBody = fp(
   { name: "json-body" },
 );
 
-function assertReadable(headers: { readonly "content-type"?: string | undefined; readonly "content-encoding"?: string | undefined }): void {
+function assertReadable(headers: {
+  readonly "content-type"?: string | undefined;
+  readonly "content-encoding"?: string | undefined;
+}): void {
   if (!JSON_TYPE.test(headers["content-type"] ?? "")) {
     throw new DroverError("unsupported_media_type", "send the body as Content-Type: application/json, in UTF-8");
   }
@@ -57,12 +62,14 @@ function assertShallow(text: string): void {
   for (let i = 0; i < text.length; i++) {
     const char = text.charCodeAt(i);
     if (inString) {
-      if (char === 0x5c) i++; // backslash: the next character is no end of the string
+      if (char === 0x5c)
+        i++; // backslash: the next character is no end of the string
       else if (char === 0x22) inString = false;
     } else if (char === 0x22) inString = true;
     else if (char === 0x7b || char === 0x5b) {
       depth++;
-      if (depth > JSON_MAX_DEPTH) throw new DroverError("malformed_body", `the body nests deeper than ${JSON_MAX_DEPTH} levels`);
+      if (depth > JSON_MAX_DEPTH)
+        throw new DroverError("malformed_body", `the body nests deeper than ${JSON_MAX_DEPTH} levels`);
     } else if (char === 0x7d || char === 0x5d) depth--;
   }
 }

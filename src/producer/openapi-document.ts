@@ -5,10 +5,19 @@ const ALWAYS = { "X-Request-Id": "Names this request in the server's log." };
 /** Headers of single answers, by operation and status. */
 const SOMETIMES: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, string>>>>>> = {
   submitVm: {
-    "202": { Location: "Path of the VM.", "Preference-Applied": "`wait=N` when the wait was honoured, with the seconds as cut." },
-    "200": { Location: "Path of the VM.", "Preference-Applied": "`wait=N` when the wait was honoured, with the seconds as cut." },
+    "202": {
+      Location: "Path of the VM.",
+      "Preference-Applied": "`wait=N` when the wait was honoured, with the seconds as cut.",
+    },
+    "200": {
+      Location: "Path of the VM.",
+      "Preference-Applied": "`wait=N` when the wait was honoured, with the seconds as cut.",
+    },
   },
-  removeVm: { "200": { "Preference-Applied": "As for submitVm." }, "202": { "Preference-Applied": "As for submitVm." } },
+  removeVm: {
+    "200": { "Preference-Applied": "As for submitVm." },
+    "202": { "Preference-Applied": "As for submitVm." },
+  },
   retryVm: { "202": { Location: "Path of the VM.", "Preference-Applied": "As for submitVm." } },
 };
 /** Headers that go with a status, whatever the route. */
@@ -21,7 +30,10 @@ const Document = z.looseObject({
   paths: z.record(z.string(), z.record(z.string(), z.unknown())).default({}),
   components: z.looseObject({ schemas: z.record(z.string(), z.unknown()).default({}) }).default({ schemas: {} }),
 });
-const Operation = z.looseObject({ operationId: z.string().optional(), responses: z.record(z.string(), z.looseObject({})).optional() });
+const Operation = z.looseObject({
+  operationId: z.string().optional(),
+  responses: z.record(z.string(), z.looseObject({})).optional(),
+});
 
 /**
  * Finishes an OpenAPI document: adds the response headers, which the schemas of the routes have no place for, and

@@ -10,15 +10,39 @@ import { CauseView, LaunchView, Problem, VmAccepted, VmDetail, VmList, VmView } 
 import { finishDocument } from "./openapi-document.ts";
 
 /** Schemas that the document names, so that generated clients get types of these names. */
-const COMPONENTS = { VmRequest, VmSpec, VmView, VmDetail, VmAccepted, VmList, CauseView, LaunchView, CloudEvent, GapNotice, Problem };
+const COMPONENTS = {
+  VmRequest,
+  VmSpec,
+  VmView,
+  VmDetail,
+  VmAccepted,
+  VmList,
+  CauseView,
+  LaunchView,
+  CloudEvent,
+  GapNotice,
+  Problem,
+};
 
 const EXAMPLES: Readonly<Record<string, object>> = {
-  VmRequest: { name: "nightly-42", labels: { team: "weather" }, priority: "normal", ttl: "2h", attempts: 3, probe: { type: "tcp" }, result: true },
+  VmRequest: {
+    name: "nightly-42",
+    labels: { team: "weather" },
+    priority: "normal",
+    ttl: "2h",
+    attempts: 3,
+    probe: { type: "tcp" },
+    result: true,
+  },
 };
 
 for (const [id, schema] of Object.entries(COMPONENTS)) {
   const example = EXAMPLES[id];
-  z.globalRegistry.add(schema, { ...z.globalRegistry.get(schema), id, ...(example === undefined ? {} : { examples: [example] }) });
+  z.globalRegistry.add(schema, {
+    ...z.globalRegistry.get(schema),
+    id,
+    ...(example === undefined ? {} : { examples: [example] }),
+  });
 }
 
 const DESCRIPTION = `Runs QEMU virtual machines as durable jobs.
@@ -31,7 +55,12 @@ export const openapi = fp<{ readonly version: string }>(
     await app.register(fastifySwagger, {
       openapi: {
         openapi: "3.1.0",
-        info: { title: "drover", version, description: DESCRIPTION, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
+        info: {
+          title: "drover",
+          version,
+          description: DESCRIPTION,
+          license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+        },
         tags: [
           { name: "VMs", description: "Submit, watch, remove and retry VMs." },
           { name: "Events", description: "What happens, as it happens." },
@@ -41,7 +70,9 @@ export const openapi = fp<{ readonly version: string }>(
       transform: jsonSchemaTransform,
       transformObject: (document) => finishDocument(jsonSchemaTransformObject(document)),
     });
-    app.get("/openapi.json", { schema: { hide: true } }, async (_request, reply) => reply.type("application/json").send(app.swagger()));
+    app.get("/openapi.json", { schema: { hide: true } }, async (_request, reply) =>
+      reply.type("application/json").send(app.swagger()),
+    );
   },
   { name: "openapi" },
 );

@@ -16,7 +16,10 @@ export interface PreferredWait {
 }
 
 /** Honours `Prefer: wait=N`: gives the record when it has got there, or as it is when the time or the client is over. */
-export async function waitAsPreferred(deps: ApiDeps, { request, reply, record, until }: PreferredWait): Promise<VmRecord> {
+export async function waitAsPreferred(
+  deps: ApiDeps,
+  { request, reply, record, until }: PreferredWait,
+): Promise<VmRecord> {
   const waitS = readPreferWaitS(request.headers["prefer"]);
   if (waitS === undefined || deps.watch.size >= WAITING_MAX) return record;
   reply.header("preference-applied", `wait=${waitS}`);

@@ -30,7 +30,8 @@ export const principalHook = fp<{ readonly identify: Identify }>(
     app.decorateRequest("principal", {
       getter(this: FastifyRequest): Principal {
         const principal = principals.get(this);
-        if (principal === undefined) throw new Error(`a handler of ${this.method} ${this.routeOptions.url} ran without a principal`);
+        if (principal === undefined)
+          throw new Error(`a handler of ${this.method} ${this.routeOptions.url} ran without a principal`);
         return principal;
       },
     });

@@ -7,7 +7,12 @@ interface ProblemResponse {
 }
 
 /** What any route may answer: the checks before it, and what can go wrong on the server. */
-const EVERYWHERE = ["origin_not_allowed", "host_not_allowed", "internal_error", "shutting_down"] as const satisfies readonly ErrorCode[];
+const EVERYWHERE = [
+  "origin_not_allowed",
+  "host_not_allowed",
+  "internal_error",
+  "shutting_down",
+] as const satisfies readonly ErrorCode[];
 
 /** Responses of a route for the schema: one for each status, with all codes that it may carry. */
 export function problemResponses(...codes: readonly ErrorCode[]): Record<number, ProblemResponse> {

@@ -13,7 +13,11 @@ export function toVmId(text: string): string {
 }
 
 /** The principal's own VM. Another owner's does not exist for it: `vm_not_found`. `vm_gone` when it was purged. */
-export async function readVm(deps: Pick<ApiDeps, "store" | "gate">, principal: Principal, vmId: string): Promise<VmRecord> {
+export async function readVm(
+  deps: Pick<ApiDeps, "store" | "gate">,
+  principal: Principal,
+  vmId: string,
+): Promise<VmRecord> {
   const record = await deps.gate.run(() => deps.store.get(vmId));
   if (record !== undefined) {
     if (record.owner !== principal.owner) throw notFound(vmId);
@@ -24,7 +28,10 @@ export async function readVm(deps: Pick<ApiDeps, "store" | "gate">, principal: P
 }
 
 export function notFound(vmId: string): DroverError {
-  return new DroverError("vm_not_found", `there is no VM ${JSON.stringify(vmId.slice(0, 64))}; GET /v1/vms lists yours`);
+  return new DroverError(
+    "vm_not_found",
+    `there is no VM ${JSON.stringify(vmId.slice(0, 64))}; GET /v1/vms lists yours`,
+  );
 }
 
 export function gone(vmId: string): DroverError {

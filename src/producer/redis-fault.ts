@@ -17,7 +17,8 @@ const CONNECTION_CODES = new Set([
 /** Texts of ioredis and BullMQ, which have no codes, and the replies by which a live Redis says that it cannot serve. */
 const CONNECTION_TEXT =
   /^(Connection is closed|Command timed out|Stream isn't writeable|Socket (closed|timeout)|Reached the max retries|Failed to refresh slots cache|None of startup nodes|Command aborted)|connect E[A-Z]+/;
-const UNABLE_REPLY = /^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM) /;
+const UNABLE_REPLY =
+  /^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM) /;
 
 /** Whether an error means that Redis is away, silent, or unable to serve, in contrast to a mistake of ours. */
 export function isRedisFault(error: unknown): boolean {

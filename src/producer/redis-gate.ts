@@ -81,7 +81,10 @@ export class RedisGate {
     const error = redisUnavailable(cause);
     if (this.#shut || this.#closed.signal.aborted) return error;
     this.#shut = true;
-    this.#logger.warn({ reason: cause instanceof Error ? cause.message : String(cause) }, "Redis is unavailable; requests get 503");
+    this.#logger.warn(
+      { reason: cause instanceof Error ? cause.message : String(cause) },
+      "Redis is unavailable; requests get 503",
+    );
     this.#rejectWaiting(error);
     void this.#reopen(Date.now());
     return error;

@@ -14,7 +14,10 @@ export class Seats {
   /** Takes a seat; the returned thing gives it back. Throws `too_many_requests`. */
   take(): Disposable {
     if (this.#taken >= this.#max) {
-      throw new DroverError("too_many_requests", `${this.#max} clients have ${this.#what} open already; close one, or try again later`);
+      throw new DroverError(
+        "too_many_requests",
+        `${this.#max} clients have ${this.#what} open already; close one, or try again later`,
+      );
     }
     this.#taken++;
     let mine = 1;

@@ -24,7 +24,11 @@ export interface Submitted {
  * Accepts a request: seals its secrets, writes the record and puts the job into its pool. Once the record is written
  * the VM is accepted; a job that could not be added then is added by a sweeper.
  */
-export async function submitVm(deps: ApiDeps, principal: Principal, { request, idempotencyKey }: Submission): Promise<Submitted> {
+export async function submitVm(
+  deps: ApiDeps,
+  principal: Principal,
+  { request, idempotencyKey }: Submission,
+): Promise<Submitted> {
   const { config, store, gate } = deps;
   const split = splitRequest(request);
   const { spec, secrets } = split;
@@ -48,7 +52,10 @@ export async function submitVm(deps: ApiDeps, principal: Principal, { request, i
     case "gone":
       throw gone(outcome.vmId);
     case "conflict":
-      return { record: await sameRequestUnderOldKey(deps, split, { vmId: outcome.vmId, idempotencyKey }), replayed: true };
+      return {
+        record: await sameRequestUnderOldKey(deps, split, { vmId: outcome.vmId, idempotencyKey }),
+        replayed: true,
+      };
     case "replayed":
       return { record: await readRecord(deps, outcome.vmId), replayed: true };
     case "accepted": {
@@ -63,8 +70,11 @@ function seal(deps: ApiDeps, sealedFor: { owner: string; vmId: string }, secrets
   if (!hasSecrets(secrets)) return undefined;
   const names = Object.keys(secrets).join(", ");
   if (deps.config.qemu.enableDisk && secrets.aaKbsParams !== undefined) {
-    const message = "has no effect with MANAGER_QEMU_ENABLE_DISK=true: the kernel command line is inside the disk; leave it out";
-    throw new DroverError("kbs_params_with_disk", `aaKbsParams: ${message}`, { problems: [{ field: "aaKbsParams", message }] });
+    const message =
+      "has no effect with MANAGER_QEMU_ENABLE_DISK=true: the kernel command line is inside the disk; leave it out";
+    throw new DroverError("kbs_params_with_disk", `aaKbsParams: ${message}`, {
+      problems: [{ field: "aaKbsParams", message }],
+    });
   }
   if (deps.secretKeys === undefined) {
     throw new DroverError(

@@ -8,7 +8,12 @@ type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
 /** Parts of a request, in the words of the messages. */
-const PART_NAMES: Readonly<Record<string, string>> = { body: "body", querystring: "query", params: "path", headers: "headers" };
+const PART_NAMES: Readonly<Record<string, string>> = {
+  body: "body",
+  querystring: "query",
+  params: "path",
+  headers: "headers",
+};
 /** Fields whose values are never repeated: the secrets, and files, in whose place a key may stand by mistake. */
 const UNQUOTED_FIELDS = new Set([...Object.keys(VmSecrets.shape), "agentCvmServerCaCert", "agentCvmClientCert"]);
 const QUOTED_MAX_CHARS = 60;
@@ -45,11 +50,15 @@ interface Place {
 function issueProblems(issue: Issue, place: Place): FieldProblem[] {
   const { path, part } = place;
   if (issue.code === "unrecognized_keys") {
-    return issue.keys.slice(0, PROBLEMS_MAX).map((key) => ({ field: fieldName([...path, key.slice(0, QUOTED_MAX_CHARS)], part), message: unknownField(key, place) }));
+    return issue.keys.slice(0, PROBLEMS_MAX).map((key) => ({
+      field: fieldName([...path, key.slice(0, QUOTED_MAX_CHARS)], part),
+      message: unknownField(key, place),
+    }));
   }
   if (issue.code === "invalid_union") {
     const branch = closestBranch(issue.errors);
-    if (branch !== undefined) return branch.flatMap((inner) => issueProblems(inner, { ...place, path: [...path, ...inner.path] }));
+    if (branch !== undefined)
+      return branch.flatMap((inner) => issueProblems(inner, { ...place, path: [...path, ...inner.path] }));
   }
   if (issue.code === "invalid_key") {
     const message = issue.issues.map((inner) => lowerFirst(inner.message)).join("; ");
@@ -80,7 +89,10 @@ function withValue(message: string, { data, path }: Place): string {
 }
 
 function valueAt(data: unknown, path: Path): unknown {
-  return path.reduce<unknown>((value, key) => (isObject(value) && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined), data);
+  return path.reduce<unknown>(
+    (value, key) => (isObject(value) && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined),
+    data,
+  );
 }
 
 function isObject(value: unknown): value is object {

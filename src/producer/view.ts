@@ -31,7 +31,8 @@ export function toView(record: VmRecord): VmView {
     expiresAt: timeOrNull(record.deadlineAtMs),
     removal: removal === undefined ? null : { reason: removal.reason, by: removal.by, at: time(removal.atMs) },
     endReason: record.endReason ?? null,
-    cause: cause === undefined ? null : { ...cause, fault: CAUSES[cause.code].fault, action: CAUSES[cause.code].action },
+    cause:
+      cause === undefined ? null : { ...cause, fault: CAUSES[cause.code].fault, action: CAUSES[cause.code].action },
     result: result === undefined ? null : toResult(result),
     command: record.command ?? null,
     launches: (record.launches ?? []).map(toLaunch),
@@ -44,7 +45,14 @@ function addressOf({ state, address, port }: VmRecord): VmView["address"] {
 }
 
 function toLaunch({ epoch, host, port, startedAtMs, endedAtMs, cause }: LaunchRecord): LaunchView {
-  return { epoch, host, port, startedAt: time(startedAtMs), endedAt: endedAtMs === null ? null : time(endedAtMs), cause };
+  return {
+    epoch,
+    host,
+    port,
+    startedAt: time(startedAtMs),
+    endedAt: endedAtMs === null ? null : time(endedAtMs),
+    cause,
+  };
 }
 
 function toResult({ exitCode, data }: ResultRecord): NonNullable<VmView["result"]> {

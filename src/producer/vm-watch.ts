@@ -2,7 +2,7 @@ import type { EventFeed } from "../queue/event-feed.ts";
 import { Bell } from "./bell.ts";
 
 /** Why a wait for a change ended. */
-export type Wakeup = "changed" | "timeout" | "stopped";
+type Wakeup = "changed" | "timeout" | "stopped";
 
 /** Changes of one VM, from `open` on. A change while nobody waits is remembered. */
 export interface VmChanges extends Disposable {

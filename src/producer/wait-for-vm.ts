@@ -15,7 +15,10 @@ export interface WaitOptions {
  * Waits until a VM has got somewhere, or the time is over; gives the newest record either way. A Redis that goes away
  * meanwhile does not end the wait: what was accepted stays accepted.
  */
-export async function waitForVm(deps: Pick<ApiDeps, "watch" | "store" | "gate" | "limits">, options: WaitOptions): Promise<VmRecord> {
+export async function waitForVm(
+  deps: Pick<ApiDeps, "watch" | "store" | "gate" | "limits">,
+  options: WaitOptions,
+): Promise<VmRecord> {
   const { until, timeoutMs, signal } = options;
   const deadline = performance.now() + timeoutMs;
   let { record } = options;
@@ -28,7 +31,10 @@ export async function waitForVm(deps: Pick<ApiDeps, "watch" | "store" | "gate" |
   }
 }
 
-async function readAgain({ store, gate }: Pick<ApiDeps, "store" | "gate">, vmId: string): Promise<VmRecord | undefined> {
+async function readAgain(
+  { store, gate }: Pick<ApiDeps, "store" | "gate">,
+  vmId: string,
+): Promise<VmRecord | undefined> {
   try {
     return await gate.run(() => store.get(vmId));
   } catch {

@@ -12,6 +12,8 @@ import type { SuperviseOptions } from "./supervision.ts";
  * - `gone`: no process is what the record says: it has died, or the machine was started anew.
  * - `not-ours`: something answers and it is another VM.
  * - `busy`: it lives and both monitors are silent: others hold them, or it hangs.
+ *
+ * @public
  */
 export class AttachFailure extends Error {
   override readonly name = "AttachFailure";

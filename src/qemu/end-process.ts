@@ -5,7 +5,11 @@ const DEATH_POLL_MS = 10;
 /** SIGKILL needs milliseconds; only a process in uninterruptible sleep (state D) outlives this. */
 const KILL_PROOF_MS = 5_000;
 
-/** Thrown when a process was killed and still is not dead: nothing that it holds may be given away. */
+/**
+ * Thrown when a process was killed and still is not dead: nothing that it holds may be given away.
+ *
+ * @public
+ */
 export class ProcessStillAlive extends Error {
   override readonly name = "ProcessStillAlive";
 }

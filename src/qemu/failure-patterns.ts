@@ -23,7 +23,7 @@ const CANNOT_OPEN = /No such file or directory|Permission denied|Could not open|
 
 /**
  * What QEMU and qemu-img print before they fail, first match wins. Written from and tested on the texts of QEMU 7.2;
- * those about SEV-SNP, TDX and IGVM from its newer sources. The order matters: `PCI: slot ... not available` is no
+ * those about SEV-SNP, TDX and IGVM could not be provoked with it and are unproved. The order matters: `PCI: slot ... not available` is no
  * missing device, and a line about KVM follows the one that says what of SEV is missing.
  */
 export const FAILURE_PATTERNS: readonly FailurePattern[] = [

@@ -7,7 +7,7 @@ import type { ExecuteOptions } from "./qmp-client.ts";
 const ACKNOWLEDGE_MS = 1_000;
 
 /** How long each rung may take; 0 leaves it out. SIGKILL follows in any case. */
-export interface StopBounds {
+interface StopBounds {
   readonly powerdownMs: number;
   readonly quitMs: number;
   readonly termMs: number;
@@ -17,7 +17,7 @@ export interface StopBounds {
  * What brought the VM down: `powerdown` when the guest obeyed its power button (QEMU is then told to quit), otherwise
  * the last step that was needed.
  */
-export type StopRung = "already-dead" | "powerdown" | "quit" | "sigterm" | "sigkill";
+type StopRung = "already-dead" | "powerdown" | "quit" | "sigterm" | "sigkill";
 
 export interface StopOutcome {
   readonly rung: StopRung;

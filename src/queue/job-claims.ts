@@ -78,11 +78,32 @@ export class JobClaims {
         throw new Error(`fetching from pool ${pool} did not settle within ${FETCH_TIMEOUT_MS} ms`);
       }
       if (job === undefined || job.id === undefined) return undefined;
-      this.#fetched.set(token, job);
+      this.#fetched.set(keyOf({ vmId: job.id, token }), job);
       return { vmId: job.id, pool, token, epoch: job.attemptsStarted, data: readJobData(job.data) };
     } finally {
       timeout.abort();
     }
+  }
+
+  /**
+   * Jobs that are active under a token of ours (`tokenPrefix`) and are not among the known: whoever fetched them is no
+   * more, or never got Redis's answer.
+   */
+  async unknown(tokenPrefix: string, isKnown: (job: { vmId: string; token: string }) => boolean): Promise<ClaimedJob[]> {
+    const found: ClaimedJob[] = [];
+    for (const pool of await this.#redis.smembers(this.#keys.pools)) {
+      const key = (part: string) => this.#keys.bull(poolQueueName(pool), part);
+      const vmIds = await this.#redis.lrange(key("active"), 0, -1);
+      if (vmIds.length === 0) continue;
+      const tokens = await this.#redis.mget(vmIds.map((vmId) => key(`${vmId}:lock`)));
+      for (const [index, vmId] of vmIds.entries()) {
+        const token = tokens[index] ?? "";
+        if (!token.startsWith(tokenPrefix) || isKnown({ vmId, token })) continue;
+        const job = await Job.fromId(this.#worker(pool), vmId);
+        if (job !== undefined) found.push({ vmId, pool, token, epoch: job.attemptsStarted, data: readJobData(job.data) });
+      }
+    }
+    return found;
   }
 
   /** When the earliest delayed job of a pool becomes due (Unix ms), or undefined. */
@@ -134,18 +155,18 @@ export class JobClaims {
    * more, a lost reply may have settled the job already: the record is the truth, so that this is said and not thrown.
    */
   async #settle(claim: SettleTarget, settle: (job: Job) => Promise<unknown>): Promise<void> {
-    const job = this.#fetched.get(claim.token) ?? (await Job.fromId(this.#worker(claim.pool), claim.vmId));
+    const job = this.#fetched.get(keyOf(claim)) ?? (await Job.fromId(this.#worker(claim.pool), claim.vmId));
     if (job === undefined) {
       this.#logger.warn({ vmId: claim.vmId }, "the job of an ended VM is gone from the queue");
       return;
     }
     try {
       await settle(job);
-      this.#fetched.delete(claim.token);
+      this.#fetched.delete(keyOf(claim));
     } catch (error) {
       const code = z.object({ code: z.number() }).safeParse(error);
       if (!code.success || code.data.code > -1) throw error;
-      this.#fetched.delete(claim.token);
+      this.#fetched.delete(keyOf(claim));
       const state = await job.getState();
       this.#logger.warn({ vmId: claim.vmId, jobState: state, err: error }, "the job was settled by somebody else");
     }
@@ -171,6 +192,11 @@ export class JobClaims {
     this.#workers.set(pool, worker);
     return worker;
   }
+}
+
+/** A fetch whose reply was lost leaves two jobs under one token, so that the token alone names none. */
+function keyOf({ vmId, token }: { vmId: string; token: string }): string {
+  return `${vmId} ${token}`;
 }
 
 export type SettleTarget = Pick<ClaimedJob, "vmId" | "pool" | "token">;

@@ -11,8 +11,12 @@ const CAUSES_MAX_DEPTH = 4;
 
 /** Type, message, code, stack and causes of an error; every other field of it stays out of the log. */
 export function describeError(error: unknown, depth = 0): LoggedError {
-  if (!(error instanceof Error)) return { type: typeof error, message: typeof error === "string" ? error : "not an Error" };
-  const code = "code" in error && (typeof error.code === "string" || typeof error.code === "number") ? String(error.code) : undefined;
+  if (!(error instanceof Error))
+    return { type: typeof error, message: typeof error === "string" ? error : "not an Error" };
+  const code =
+    "code" in error && (typeof error.code === "string" || typeof error.code === "number")
+      ? String(error.code)
+      : undefined;
   return {
     type: error.name,
     message: error.message,

@@ -6,7 +6,14 @@ import { describeError } from "./error-log.ts";
 export type { Logger } from "pino";
 
 /** Names under which a secret could be logged by mistake; censored at the top and two levels down. */
-const SECRET_NAMES = [...Object.keys(VmSecrets.shape), "authorization", "cookie", "secretsKey", "sealedSecrets", "password"];
+const SECRET_NAMES = [
+  ...Object.keys(VmSecrets.shape),
+  "authorization",
+  "cookie",
+  "secretsKey",
+  "sealedSecrets",
+  "password",
+];
 
 export interface LoggerOptions {
   readonly level: Config["manager"]["logLevel"];
@@ -27,7 +34,13 @@ export function createLogger({ level, name, destination }: LoggerOptions): Logge
     base: { name },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
-    serializers: { err: describeError, error: describeError, cause: describeError, req: () => "[not logged]", res: () => "[not logged]" },
+    serializers: {
+      err: describeError,
+      error: describeError,
+      cause: describeError,
+      req: () => "[not logged]",
+      res: () => "[not logged]",
+    },
     redact: {
       paths: SECRET_NAMES.flatMap((secret) => [secret, `*.${secret}`, `*.*.${secret}`]),
       censor: "[secret]",

@@ -1,4 +1,12 @@
-import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from "node:crypto";
 import { LaunchFailure } from "../contract/causes.ts";
 import { VmSecrets } from "../contract/vm-request.ts";
 import type { SecretKeys } from "./secret-keys.ts";
@@ -24,7 +32,9 @@ export function sealSecrets(keys: SecretKeys, sealedFor: SealedFor, secrets: VmS
   const keyId = keys.sealingId;
   const salt = randomBytes(SALT_BYTES);
   const nonce = randomBytes(NONCE_BYTES);
-  const cipher = createCipheriv("aes-256-gcm", boxKey(keyNamed(keys, keyId), salt), nonce, { authTagLength: TAG_BYTES });
+  const cipher = createCipheriv("aes-256-gcm", boxKey(keyNamed(keys, keyId), salt), nonce, {
+    authTagLength: TAG_BYTES,
+  });
   cipher.setAAD(boundTo(sealedFor, keyId));
   const ciphertext = Buffer.concat([cipher.update(JSON.stringify(secrets), "utf8"), cipher.final()]);
   return `${VERSION}.${keyId}.${Buffer.concat([salt, nonce, ciphertext, cipher.getAuthTag()]).toString("base64url")}`;
@@ -39,11 +49,18 @@ export function openSealed(keys: SecretKeys | undefined, sealedFor: SealedFor, b
   if (version !== VERSION || keyId === undefined || encoded === undefined || rest.length > 0) {
     throw new LaunchFailure("secret_unreadable", "the sealed secrets have a format that this version does not know");
   }
-  if (keys === undefined) throw new LaunchFailure("secret_unreadable", `this host has no secrets key (the box was sealed with key "${keyId}")`);
+  if (keys === undefined)
+    throw new LaunchFailure(
+      "secret_unreadable",
+      `this host has no secrets key (the box was sealed with key "${keyId}")`,
+    );
   const key = keys.byId.get(keyId);
   if (key === undefined) {
     const known = [...keys.byId.keys()].join(", ");
-    throw new LaunchFailure("secret_unreadable", `the secrets were sealed with key "${keyId}", which this host does not have (it has: ${known})`);
+    throw new LaunchFailure(
+      "secret_unreadable",
+      `the secrets were sealed with key "${keyId}", which this host does not have (it has: ${known})`,
+    );
   }
   const bytes = Buffer.from(encoded, "base64url");
   try {
@@ -61,7 +78,10 @@ function decrypt(key: KeyObject, box: Buffer, aad: Buffer): string {
   const decipher = createDecipheriv("aes-256-gcm", boxKey(key, salt), nonce, { authTagLength: TAG_BYTES });
   decipher.setAAD(aad);
   decipher.setAuthTag(box.subarray(-TAG_BYTES));
-  return Buffer.concat([decipher.update(box.subarray(SALT_BYTES + NONCE_BYTES, -TAG_BYTES)), decipher.final()]).toString("utf8");
+  return Buffer.concat([
+    decipher.update(box.subarray(SALT_BYTES + NONCE_BYTES, -TAG_BYTES)),
+    decipher.final(),
+  ]).toString("utf8");
 }
 
 /** A JSON array, because joined texts could be cut at another place. */

@@ -3,7 +3,7 @@ import { open, readFile, stat } from "node:fs/promises";
 import { DroverError, type FieldProblem } from "../contract/errors.ts";
 import type { Config } from "./config-shape.ts";
 
-export const SECRET_KEY_BYTES = 32;
+const SECRET_KEY_BYTES = 32;
 const KEY_ID = /^[A-Za-z0-9_-]{1,32}$/;
 const BASE64 = /^[A-Za-z0-9+/_-]+={0,2}$/;
 
@@ -71,7 +71,10 @@ export async function loadSecretKeys({ keys, keyFile }: Config["secrets"]): Prom
   if (file === undefined) return undefined;
   if ((file.mode & 0o077) !== 0) {
     const mode = (file.mode & 0o777).toString(8).padStart(4, "0");
-    throw new DroverError("config_invalid", `the key file ${keyFile} has mode ${mode}: others may read it. Mend it with \`chmod 0600 ${keyFile}\`.`);
+    throw new DroverError(
+      "config_invalid",
+      `the key file ${keyFile} has mode ${mode}: others may read it. Mend it with \`chmod 0600 ${keyFile}\`.`,
+    );
   }
   return parseSecretKeys(await readFile(keyFile, "utf8"), keyFile);
 }

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { VmJobData } from "../contract/job-data.ts";
+import type { ClaimedJob } from "../queue/job-claims.ts";
+import type { HostState } from "./host-state.ts";
 
 /**
  * What a host knows on disk of a launch, in `<state dir>/vms/<vmId>/<epoch>/record.json`. It is written before the
@@ -23,3 +25,23 @@ export const LocalRecord = z.strictObject({
   startTimeTicks: z.int().nullable(),
 });
 export type LocalRecord = z.infer<typeof LocalRecord>;
+
+/** The record of a job that was just fetched. Data that nobody can read becomes an empty request. */
+export function newLocalRecord({ hostId, stateId, bootId }: HostState, job: ClaimedJob): LocalRecord {
+  const { vmId, epoch, token, pool, data } = job;
+  return {
+    v: 1,
+    vmId,
+    epoch,
+    token,
+    hostId,
+    stateId,
+    bootId,
+    job: data.ok ? data.value : { v: 1, vmId, owner: "", pool, spec: {} },
+    createdAtMs: Date.now(),
+    attemptsMade: 0,
+    port: null,
+    pid: null,
+    startTimeTicks: null,
+  };
+}

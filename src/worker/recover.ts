@@ -1,17 +1,19 @@
 import { mkdir, rename } from "node:fs/promises";
-import { join } from "node:path";
-import { DamagedFile, readDurable } from "../qemu/durable-file.ts";
+import { basename, join } from "node:path";
+import type { VmRecord } from "../contract/vm-record.ts";
+import { DamagedFile, readDurable, writeDurably } from "../qemu/durable-file.ts";
 import { endProcess } from "../qemu/end-process.ts";
+import { errnoOf } from "../qemu/file-failure.ts";
 import { isAlive, type ProcessIdentity } from "../qemu/process-identity.ts";
 import { findByUuid } from "../qemu/process-scan.ts";
-import { listVmDirectories, removeVmDirectory } from "../qemu/vm-directory.ts";
-import { vmPaths } from "../qemu/vm-paths.ts";
+import { listVmDirectories, makeVmDirectory, removeVmDirectory } from "../qemu/vm-directory.ts";
+import { type VmPaths, vmPaths } from "../qemu/vm-paths.ts";
 import type { VmStore } from "../queue/vm-store.ts";
 import { EndPlan } from "./end-plan.ts";
 import { type EndDeps, finishEnd } from "./end-vm.ts";
 import type { HostState } from "./host-state.ts";
 import type { Launch } from "./launch.ts";
-import { LocalRecord } from "./local-record.ts";
+import { LocalRecord, newLocalRecord } from "./local-record.ts";
 import type { EndedLaunch } from "./settle-end.ts";
 
 const TERM_MS = 2_000;
@@ -32,17 +34,55 @@ export async function recoverLeftovers(deps: RecoverDeps): Promise<void> {
       await recoverOne(deps, vmId, epoch);
     } catch (error) {
       if (!(error instanceof DamagedFile)) throw error;
-      const place = join(deps.host.stateDir, "quarantine", `${vmId}-${epoch}-${Date.now()}`);
-      await mkdir(join(deps.host.stateDir, "quarantine"), { recursive: true, mode: 0o700 });
-      await rename(join(deps.host.vmsDir, vmId, String(epoch)), place);
-      deps.logger.error({ vmId, epoch, place, err: error }, "a launch's record on disk is damaged; it was set aside");
+      await setAside(deps, { vmId, epoch, error });
     }
   }
 }
 
+/**
+ * Jobs that are ours in Redis and of which this host knows nothing: their worker died before its intent was on disk,
+ * the reply to a fetch was lost, or the record was damaged. Each gets a record, and is then undone like any launch of
+ * a worker that died. `isKnown` is asked under the host's mutex, so that no fetch is half way.
+ */
+export async function recoverUnknownJobs(
+  deps: RecoverDeps,
+  isKnown: (job: { vmId: string; token: string }) => boolean,
+): Promise<void> {
+  const { claims, host, mutex, logger } = deps;
+  const unknown = await mutex.run(() => claims.unknown(`${host.hostId}:${host.stateId}:`, isKnown));
+  for (const job of unknown) {
+    logger.warn({ vmId: job.vmId, epoch: job.epoch }, "a job is ours in Redis and nobody here knows of it");
+    const paths = pathsOf(deps, job.vmId, job.epoch);
+    await makeVmDirectory(paths);
+    await writeDurably(paths.record, JSON.stringify(newLocalRecord(host, job)));
+    await recoverOne(deps, job.vmId, job.epoch);
+  }
+}
+
+/** What explains a damaged launch is kept for people; its secrets, disk and raw output are not. */
+async function setAside(
+  { host, logger, ...deps }: RecoverDeps,
+  { vmId, epoch, error }: { vmId: string; epoch: number; error: Error },
+): Promise<void> {
+  const paths = pathsOf({ host, ...deps }, vmId, epoch);
+  const place = join(host.stateDir, "quarantine", `${vmId}-${epoch}-${Date.now()}`);
+  await mkdir(place, { recursive: true, mode: 0o700 });
+  for (const file of [paths.record, paths.end]) {
+    await rename(file, join(place, basename(file))).catch((cause: unknown) => {
+      if (errnoOf(cause) !== "ENOENT") throw cause;
+    });
+  }
+  await removeVmDirectory(paths);
+  logger.error({ vmId, epoch, place, err: error }, "a launch's record on disk is damaged; it was set aside");
+}
+
+function pathsOf({ host, config }: Pick<RecoverDeps, "host" | "config">, vmId: string, epoch: number): VmPaths {
+  return vmPaths({ stateDir: host.stateDir, vmId, epoch, diskFormat: config.qemu.disk.format });
+}
+
 async function recoverOne(deps: RecoverDeps, vmId: string, epoch: number): Promise<void> {
-  const { host, logger } = deps;
-  const bare = vmPaths({ stateDir: host.stateDir, vmId, epoch, diskFormat: deps.config.qemu.disk.format });
+  const { host, store, logger } = deps;
+  const bare = pathsOf(deps, vmId, epoch);
   // By uuid first: a QEMU is ended also when its record turns out to be damaged.
   await endProcesses(deps, vmId, findByUuid(vmId));
   const record = await readDurable(bare.record, LocalRecord);
@@ -51,8 +91,11 @@ async function recoverOne(deps: RecoverDeps, vmId: string, epoch: number): Promi
     await removeVmDirectory(bare); // died between making the directory and writing the intent: nothing was launched
     return;
   }
-  const launch = await endedLaunch(deps, record, bare);
-  const plan = (await readDurable(bare.end, EndPlan)) ?? undonePlan(record, record.bootId === host.bootId);
+  const known = await store.get(vmId);
+  const launch = endedLaunch(deps, { local: record, known, paths: bare });
+  // Attempts come from Redis: a launch that did not get far has not written them to disk.
+  const attemptsMade = known?.attemptsMade ?? record.attemptsMade;
+  const plan = (await readDurable(bare.end, EndPlan)) ?? undonePlan(attemptsMade, record.bootId === host.bootId);
   logger.warn({ vmId, epoch, outcome: plan.outcome, reason: plan.reason }, "finishing what an earlier worker left");
   await finishEnd(deps, launch, plan);
 }
@@ -72,12 +115,10 @@ function recordedProcess(record: LocalRecord | undefined, host: HostState): read
   return [{ pid: record.pid, startTimeTicks: record.startTimeTicks }];
 }
 
-async function endedLaunch(
-  { store, host, config }: RecoverDeps,
-  local: LocalRecord,
-  paths: Launch["paths"],
-): Promise<EndedLaunch & Pick<Launch, "paths">> {
-  const record = await store.get(local.vmId);
+function endedLaunch(
+  { host, config }: RecoverDeps,
+  { local, known, paths }: { local: LocalRecord; known: VmRecord | undefined; paths: VmPaths },
+): EndedLaunch & Pick<Launch, "paths"> {
   return {
     identity: {
       vmId: local.vmId,
@@ -87,17 +128,17 @@ async function endedLaunch(
       epoch: local.epoch,
       token: local.token,
     },
-    attempts: record?.attempts ?? local.job.spec.attempts ?? config.launch.attempts,
-    port: local.port ?? record?.port,
+    attempts: known?.attempts ?? config.launch.attempts,
+    port: local.port ?? known?.port,
     startedAtMs: local.createdAtMs,
-    avoid: record?.avoid ?? {},
-    earlierLaunches: record?.launches ?? [],
+    avoid: known?.avoid ?? {},
+    earlierLaunches: known?.launches ?? [],
     command: undefined,
     paths,
   };
 }
 
-function undonePlan(record: LocalRecord, sameBoot: boolean): EndPlan {
+function undonePlan(attemptsMade: number, sameBoot: boolean): EndPlan {
   const cause = sameBoot
     ? ({ code: "worker_crashed", message: "the worker died during this launch" } as const)
     : ({ code: "host_shutdown", message: "the machine was restarted" } as const);
@@ -109,7 +150,7 @@ function undonePlan(record: LocalRecord, sameBoot: boolean): EndPlan {
     exitCode: null,
     resultData: null,
     delayMs: REQUEUE_DELAY_MS,
-    attemptsMade: record.attemptsMade,
+    attemptsMade,
     avoidUntilMs: null,
     endedAtMs: Date.now(),
     tail: { console: "", qemu: "" },

@@ -24,7 +24,7 @@ import { describeHost } from "./describe-host.ts";
 import { FetchLoop } from "./fetch-loop.ts";
 import { openHostState } from "./host-state.ts";
 import { Mutex } from "./mutex.ts";
-import { recoverLeftovers } from "./recover.ts";
+import { recoverLeftovers, recoverUnknownJobs } from "./recover.ts";
 import { Repeat } from "./repeat.ts";
 import { StrandedJobs } from "./stranded-jobs.ts";
 import { takeJob } from "./take-job.ts";
@@ -94,6 +94,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
   await launches.countFreePorts();
   await hosts.announce(description.host, LEASE_MS);
   await recoverLeftovers(deps);
+  await recoverUnknownJobs(deps, () => false);
 
   const runs = new VmRuns({
     ...deps,
@@ -144,7 +145,15 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
       step: () => hosts.announce(description.host, LEASE_MS),
       logger,
     }),
-    new Repeat({ what: "reconciling", intervalMs: config.reconcileMs, step: () => runs.heedAllMarks(), logger }),
+    new Repeat({
+      what: "reconciling",
+      intervalMs: config.reconcileMs,
+      step: async () => {
+        await runs.heedAllMarks();
+        await recoverUnknownJobs(deps, (job) => runs.has(job));
+      },
+      logger,
+    }),
     new Repeat({
       what: "giving back stranded jobs",
       intervalMs: STRANDED_RETRY_MS,

@@ -1,5 +1,4 @@
 import type { Logger } from "pino";
-import type { VmJobData } from "../contract/job-data.ts";
 import { isFinal } from "../contract/vm-state.ts";
 import { writeDurably } from "../qemu/durable-file.ts";
 import { makeVmDirectory, removeVmDirectory } from "../qemu/vm-directory.ts";
@@ -11,7 +10,7 @@ import type { VmStore } from "../queue/vm-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import type { HostState } from "./host-state.ts";
 import type { Launch } from "./launch.ts";
-import type { LocalRecord } from "./local-record.ts";
+import { newLocalRecord } from "./local-record.ts";
 
 /** Back soon, but no hot loop: somebody else may take it meanwhile. */
 const GIVE_BACK_MS = 2_000;
@@ -41,29 +40,14 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
     return undefined;
   }
   // Data that nobody can read becomes a launch too, which fails at once: so record, event and job end as always.
-  const data: VmJobData = job.data.ok ? job.data.value : { v: 1, vmId: job.vmId, owner: "", pool: job.pool, spec: {} };
+  const record = newLocalRecord(host, job);
+  const { job: data, createdAtMs: startedAtMs } = record;
   const paths = vmPaths({
     stateDir: host.stateDir,
     vmId: job.vmId,
     epoch: job.epoch,
     diskFormat: config.qemu.disk.format,
   });
-  const startedAtMs = Date.now();
-  const record: LocalRecord = {
-    v: 1,
-    vmId: job.vmId,
-    epoch: job.epoch,
-    token: job.token,
-    hostId: host.hostId,
-    stateId: host.stateId,
-    bootId: host.bootId,
-    job: data,
-    createdAtMs: startedAtMs,
-    attemptsMade: 0,
-    port: null,
-    pid: null,
-    startTimeTicks: null,
-  };
   try {
     await makeVmDirectory(paths);
     await writeDurably(paths.record, JSON.stringify(record));

@@ -24,6 +24,11 @@ export class VmRuns {
     return this.#runs.size;
   }
 
+  /** Whether the launch that holds the job under this token is one of ours, up to the very end. */
+  has({ vmId, token }: { vmId: string; token: string }): boolean {
+    return this.#runs.get(vmId)?.launch.identity.token === token;
+  }
+
   /** A slot and a port are free. MANAGER_MAX_VMS of 0 or less means no limit by slots. */
   hasRoom(): boolean {
     const { maxVms } = this.#deps.config.manager;

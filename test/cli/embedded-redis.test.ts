@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { Redis } from "ioredis";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -13,7 +14,7 @@ import { waitFor } from "../helpers/wait-for.ts";
 
 const logger = createLogger({ level: "error", name: "test", destination: { write: () => undefined } });
 const ownerPid = process.pid;
-const driver = join(import.meta.dirname, "embedded-redis-driver.ts");
+const driver = fileURLToPath(new URL("./embedded-redis-driver.ts", import.meta.url));
 let stateDir = "";
 
 beforeEach(async () => {

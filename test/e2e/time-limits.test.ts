@@ -81,6 +81,7 @@ describe("bootTimeout", () => {
     qemu.close();
     const vmId = await host().submit({ bootTimeout: "400ms", attempts: 1 });
     const vm = await host().until(vmId, "failed");
+    qemu.lift();
     expect(vm).toMatchObject({ cause: { code: "boot_timeout" }, runningAt: null });
   });
 

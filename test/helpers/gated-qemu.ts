@@ -1,6 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, openSync, closeSync, rmSync, writeFileSync, unlinkSync } from "node:fs";
-import { constants } from "node:fs";
+import { chmodSync, closeSync, constants, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { waitFor } from "./wait-for.ts";
@@ -11,8 +10,10 @@ export interface GatedQemu extends Disposable {
   readonly binPath: string;
   /** Launches from now on wait at the gate. */
   close(): void;
-  /** Lets those that wait, and all that come, become QEMU. Waits until one stands at the gate. */
+  /** Lets the one that waits, and all that come, become QEMU. Waits until one stands at the gate. */
   open(): Promise<void>;
+  /** As `open`, where nobody waits any more. */
+  lift(): void;
 }
 
 export function makeGatedQemu(): GatedQemu {
@@ -30,9 +31,10 @@ export function makeGatedQemu(): GatedQemu {
     async open() {
       // ENXIO until somebody waits at the other end.
       const fd = await waitFor(() => ({ fd: openSync(gate, constants.O_WRONLY | constants.O_NONBLOCK) }), { what: "a QEMU at the gate" });
-      unlinkSync(gate);
+      rmSync(gate);
       closeSync(fd.fd);
     },
+    lift: () => rmSync(gate, { force: true }),
     [Symbol.dispose]() {
       rmSync(dir, { recursive: true, force: true });
     },

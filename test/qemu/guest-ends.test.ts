@@ -33,9 +33,10 @@ test("a guest that ended before anybody could listen is seen by QEMU's status", 
 test("a guest that reboots goes on, and is not reported a thousand times", async () => {
   await using world = await openVmWorld();
   const qemu = await world.start(await world.args("reboot"));
-  await waitFor(() => world.observations.some(({ kind }) => kind === "guest-rebooted"));
+  const reboots = () => world.observations.filter(({ kind }) => kind === "guest-rebooted").length;
+  await waitFor(() => reboots() >= 2);
+  expect(reboots()).toBeLessThan(10);
   await qemu.stop({ bounds: QUICK });
-  expect(world.observations.length).toBeLessThan(20);
   expect(await qemu.ended).toMatchObject({ kind: "exited", exitCode: 0, reason: "host-qmp-quit" });
 });
 

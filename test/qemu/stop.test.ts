@@ -45,7 +45,7 @@ test("a stopped QEMU is killed at once: it could hear nothing else", async () =>
   await waitFor(() => isStopped(qemu));
   const { rung, tookMs } = await qemu.stop({ bounds: { powerdownMs: 60_000, quitMs: 60_000, termMs: 60_000 } });
   expect(rung).toBe("sigkill");
-  expect(tookMs).toBeLessThan(10_000);
+  expect(tookMs).toBeLessThan(900); // less than the monitor would be waited for
   expect(await qemu.ended).toMatchObject({ kind: "exited", signal: "SIGKILL" });
 });
 

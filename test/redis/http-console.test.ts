@@ -31,7 +31,13 @@ function follow(world: HttpWorld, id: string, query = "?follow"): Promise<Follow
         ended = true;
       });
       response.on("error", () => undefined);
-      resolve({ status: response.statusCode, headers: response.headers, text: () => text, ended: () => ended, stop: () => request.destroy() });
+      resolve({
+        status: response.statusCode,
+        headers: response.headers,
+        text: () => text,
+        ended: () => ended,
+        stop: () => request.destroy(),
+      });
     });
     request.on("error", reject);
   });

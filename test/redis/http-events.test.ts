@@ -1,83 +1,45 @@
-import { get, type IncomingMessage } from "node:http";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { CloudEvent } from "../../src/contract/vm-event.ts";
-import { waitFor } from "../helpers/wait-for.ts";
 import { acceptInput } from "../helpers/queue-world.ts";
+import { waitFor } from "../helpers/wait-for.ts";
+import { type EventReader, openEvents } from "./http-event-reader.ts";
 import { openTestHost } from "./http-host.ts";
 import { type HttpWorld, openHttpWorld } from "./http-world.ts";
-
-interface Message {
-  readonly id: string | undefined;
-  readonly event: string;
-  readonly data: string;
-}
-
-interface EventReader {
-  readonly response: IncomingMessage;
-  readonly messages: Message[];
-  readonly text: () => string;
-  readonly ended: () => boolean;
-  /** Last id that was seen on any message or heartbeat. */
-  readonly lastId: () => string | undefined;
-  stop(): void;
-}
-
-const readers: EventReader[] = [];
-afterEach(() => {
-  for (const reader of readers.splice(0)) reader.stop();
-});
-
-function openEvents(world: HttpWorld, query = "", headers: Record<string, string> = {}): Promise<EventReader> {
-  return new Promise((resolve, reject) => {
-    const request = get(`${world.url}/v1/events${query}`, { headers }, (response) => {
-      let rest = "";
-      let text = ""; // what was read, without the data
-      let ended = false;
-      const messages: Message[] = [];
-      response.setEncoding("utf8").on("data", (chunk: string) => {
-        const blocks = (rest + chunk).split("\n\n");
-        rest = blocks.pop() ?? "";
-        for (const block of blocks) {
-          const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(block)?.[1];
-          const data = field("data");
-          if (data !== undefined) messages.push({ id: field("id"), event: field("event") ?? "message", data });
-          text += `${block.replace(/^data: .*$/m, "")}\n\n`;
-        }
-      });
-      response.on("close", () => {
-        ended = true;
-      });
-      response.on("error", () => undefined);
-      const lastId = () => [...text.matchAll(/^id: (.*)$/gm)].at(-1)?.[1];
-      const reader = { response, messages, text: () => text, ended: () => ended, lastId, stop: () => request.destroy() };
-      readers.push(reader);
-      resolve(reader);
-    });
-    request.on("error", reject);
-  });
-}
 
 async function submit(world: HttpWorld, payload: object = {}): Promise<string> {
   return (await world.app.inject({ method: "POST", url: "/v1/vms", payload })).json().id;
 }
 const subjects = (reader: EventReader) => reader.messages.map(({ data }) => CloudEvent.parse(JSON.parse(data)).subject);
-const opened = (reader: EventReader) => waitFor(() => reader.text().includes("retry:"), { what: "the opening of the stream" });
+const opened = (reader: EventReader) =>
+  waitFor(() => reader.text().includes("retry:"), { what: "the opening of the stream" });
 
 test("the events of a VM's life come as CloudEvents, in order, with the stream's ids", async () => {
   await using world = await openHttpWorld({ listen: true });
   await using host = openTestHost(world);
   const reader = await openEvents(world);
   expect(reader.response.statusCode).toBe(200);
-  expect(reader.response.headers).toMatchObject({ "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-content-type-options": "nosniff" });
+  expect(reader.response.headers).toMatchObject({
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  });
   await opened(reader);
   const id = await submit(world, { name: "life" });
   const launched = await host.take();
   await host.run(launched);
   await host.complete(launched);
   await waitFor(() => reader.messages.length === 5);
-  expect(reader.messages.map(({ event }) => event)).toEqual(["vm.queued", "vm.preparing", "vm.starting", "vm.running", "vm.completed"]);
+  expect(reader.messages.map(({ event }) => event)).toEqual([
+    "vm.queued",
+    "vm.preparing",
+    "vm.starting",
+    "vm.running",
+    "vm.completed",
+  ]);
   const events = reader.messages.map(({ data }) => CloudEvent.parse(JSON.parse(data)));
-  expect(events.map(({ id: eventId, sequence }) => [eventId, sequence])).toEqual(["1", "2", "3", "4", "5"].map((n) => [`${id}/${n}`, n]));
+  expect(events.map(({ id: eventId, sequence }) => [eventId, sequence])).toEqual(
+    ["1", "2", "3", "4", "5"].map((n) => [`${id}/${n}`, n]),
+  );
   const stream = await world.redis.xrange(world.keys.events, "-", "+");
   expect(reader.messages.map((message) => message.id)).toEqual(stream.map(([entry]) => entry));
 });
@@ -101,7 +63,11 @@ test("a reader that reconnects a hundred times with its last id sees every event
   for (let round = 0; round < 100; round++) {
     expected.push(await submit(world));
     if (round % 3 === 0) expected.push(await submit(world));
-    const reader = await openEvents(world, round % 2 === 0 ? `?after=${lastId}` : "", round % 2 === 0 ? {} : { "last-event-id": lastId });
+    const reader = await openEvents(
+      world,
+      round % 2 === 0 ? `?after=${lastId}` : "",
+      round % 2 === 0 ? {} : { "last-event-id": lastId },
+    );
     await waitFor(() => seen.length + reader.messages.length >= expected.length);
     seen.push(...subjects(reader));
     lastId = reader.lastId() ?? lastId;
@@ -190,7 +156,22 @@ test("a reader that takes nothing is cut, the others notice nothing, and memory 
   for (let sent = 0; sent < total; sent += 100) {
     const pipeline = world.redis.pipeline();
     for (let n = sent; n < sent + 100; n++) {
-      pipeline.xadd(world.keys.events, "*", "type", "vm.queued", "vm", "v", "owner", "local", "seq", String(n), "at", "1", "data", JSON.stringify({ padding }));
+      pipeline.xadd(
+        world.keys.events,
+        "*",
+        "type",
+        "vm.queued",
+        "vm",
+        "v",
+        "owner",
+        "local",
+        "seq",
+        String(n),
+        "at",
+        "1",
+        "data",
+        JSON.stringify({ padding }),
+      );
     }
     await pipeline.exec();
     await waitFor(() => quick.messages.length >= sent + 100, { what: "the quick reader" });
@@ -208,7 +189,11 @@ test("more readers than there are seats are told to come back, and a seat that i
   await using world = await openHttpWorld({ listen: true, limits: { eventClientsMax: 2 } });
   const [first] = await Promise.all([openEvents(world), openEvents(world)]);
   const refused = await world.app.inject("/v1/events");
-  expect([refused.statusCode, refused.json().code, refused.headers["retry-after"]]).toEqual([429, "too_many_requests", "5"]);
+  expect([refused.statusCode, refused.json().code, refused.headers["retry-after"]]).toEqual([
+    429,
+    "too_many_requests",
+    "5",
+  ]);
   first?.stop();
   const again = await waitFor(async () => {
     const reader = await openEvents(world);
@@ -229,5 +214,7 @@ test("closing the server ends open streams in good order and soon", async () => 
 });
 
 function connections(world: HttpWorld): Promise<number> {
-  return new Promise((resolve, reject) => world.app.server.getConnections((error, count) => (error === null ? resolve(count) : reject(error))));
+  return new Promise((resolve, reject) =>
+    world.app.server.getConnections((error, count) => (error === null ? resolve(count) : reject(error))),
+  );
 }

@@ -9,7 +9,7 @@ import type { HttpWorld } from "./http-world.ts";
 
 const HOST = "host-a";
 
-export interface Launched {
+interface Launched {
   readonly job: ClaimedJob;
   readonly launch: LaunchIdentity;
   readonly port: number;

@@ -1,5 +1,7 @@
 import { connect } from "node:net";
+import fc from "fast-check";
 import { expect, test } from "vitest";
+import { VmRequest } from "../../src/contract/vm-request.ts";
 import { Problem } from "../../src/contract/vm-view.ts";
 import { type HttpWorld, openHttpWorld } from "./http-world.ts";
 
@@ -34,6 +36,23 @@ test("brackets and quotes inside strings are no nesting", async () => {
   await using world = await openHttpWorld();
   const reply = await post(world, JSON.stringify({ name: `${"[{".repeat(40)}\\"\\` }));
   expect(reply.statusCode).toBe(202);
+});
+
+test("whatever JSON is sent, it is accepted or refused with a problem, never a failure of the server", async () => {
+  await using world = await openHttpWorld();
+  const field = fc.constantFrom(...Object.keys(VmRequest.shape), "probe.type", "__proto", "");
+  const body = fc.oneof(
+    fc.jsonValue({ maxDepth: 20 }),
+    fc.dictionary(field, fc.oneof(fc.jsonValue(), fc.string({ unit: "binary" }))),
+  );
+  await fc.assert(
+    fc.asyncProperty(body, async (value) => {
+      const reply = await post(world, JSON.stringify(value));
+      expect([200, 202, 400, 422]).toContain(reply.statusCode);
+      if (reply.statusCode >= 400) expect(Problem.parse(reply.json()).status).toBe(reply.statusCode);
+    }),
+    { numRuns: 300 },
+  );
 });
 
 test("a body that is not UTF-8 is refused", async () => {
@@ -79,14 +98,16 @@ test.each([
   expect([reply.statusCode, reply.json().code]).toEqual([415, "unsupported_media_type"]);
 });
 
-test.each(["application/json", "APPLICATION/JSON", "application/json; charset=utf-8", 'application/json;charset="UTF-8"'])(
-  "Content-Type %j is read and checked by the schema",
-  async (type) => {
-    await using world = await openHttpWorld();
-    const reply = await post(world, '{"name":5}', { "content-type": type });
-    expect([reply.statusCode, reply.json().code]).toEqual([400, "invalid_request"]);
-  },
-);
+test.each([
+  "application/json",
+  "APPLICATION/JSON",
+  "application/json; charset=utf-8",
+  'application/json;charset="UTF-8"',
+])("Content-Type %j is read and checked by the schema", async (type) => {
+  await using world = await openHttpWorld();
+  const reply = await post(world, '{"name":5}', { "content-type": type });
+  expect([reply.statusCode, reply.json().code]).toEqual([400, "invalid_request"]);
+});
 
 test("compressed bodies are not unpacked", async () => {
   await using world = await openHttpWorld();
@@ -109,7 +130,10 @@ test("a request head that is too large is refused on the wire", async () => {
 
 test.each([
   ["two lengths", "POST /v1/vms HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"],
-  ["length and chunks", "POST /v1/vms HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}"],
+  [
+    "length and chunks",
+    "POST /v1/vms HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+  ],
   ["a blank before the colon", "GET /health HTTP/1.1\r\nHost: localhost\r\nX : y\r\n\r\n"],
   ["a folded header", "GET /health HTTP/1.1\r\nHost: localhost\r\nX: y\r\n z\r\n\r\n"],
   ["a bare line feed", "GET /health HTTP/1.1\nHost: localhost\n\n"],
@@ -143,5 +167,8 @@ async function raw(world: HttpWorld, text: string): Promise<{ status: number; pr
   for await (const chunk of socket) chunks.push(Buffer.from(chunk));
   const answer = Buffer.concat(chunks).toString("utf8");
   const body = answer.slice(answer.indexOf("\r\n\r\n") + 4);
-  return { status: Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1]), problem: body.startsWith("{") ? Problem.safeParse(JSON.parse(body)).data : undefined };
+  return {
+    status: Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1]),
+    problem: body.startsWith("{") ? Problem.safeParse(JSON.parse(body)).data : undefined,
+  };
 }

@@ -86,12 +86,17 @@ async function expectUnavailable(api: RunningApi): Promise<void> {
   }
   const ready = await ask(api, "/ready");
   expect([ready.status, ready.headers.get("retry-after")]).toEqual([503, "1"]);
-  expect(JSON.parse(ready.body)).toEqual({ status: "not_ready", reasons: [{ code: "redis_unavailable", message: "Redis does not answer" }] });
+  expect(JSON.parse(ready.body)).toEqual({
+    status: "not_ready",
+    reasons: [{ code: "redis_unavailable", message: "Redis does not answer" }],
+  });
   expect(ready.ms).toBeLessThan(ANSWER_MAX_MS);
-  for (const path of ["/health", "/openapi.json", "/docs", "/board"]) expect((await ask(api, path)).status, path).toBe(200);
+  for (const path of ["/health", "/openapi.json", "/docs", "/board"])
+    expect((await ask(api, path)).status, path).toBe(200);
 }
 
-const back = (api: RunningApi) => waitFor(async () => (await submit(api)).status === 202, { timeoutMs: BACK_MAX_MS, what: "the API to serve again" });
+const back = (api: RunningApi) =>
+  waitFor(async () => (await submit(api)).status === 202, { timeoutMs: BACK_MAX_MS, what: "the API to serve again" });
 
 test("an API that starts before its Redis says 503 to everything that needs it, and serves when it comes", async () => {
   const api = await openApi();
@@ -131,15 +136,15 @@ test("requests that are under way when Redis falls silent get their 503 too", as
   await back(api);
   const answers: Promise<Answer>[] = [];
   let stoppedMs = 0;
-  for (let i = 0; i < 200; i++) {
+  for (let i = 0; i < 40; i++) {
     answers.push(ask(api, "/v1/vms"));
-    if (i === 100) {
+    if (i === 20) {
       signal(redis, "SIGSTOP");
       stoppedMs = performance.now();
     }
   }
   const settled = await Promise.all(answers);
-  expect(performance.now() - stoppedMs).toBeLessThan(ANSWER_MAX_MS + 250); // 200 answers share one process
+  expect(performance.now() - stoppedMs).toBeLessThan(ANSWER_MAX_MS + 250); // clients and server share one process here
   for (const { status } of settled) expect([200, 503]).toContain(status);
   expect(settled.some(({ status }) => status === 503)).toBe(true);
 });

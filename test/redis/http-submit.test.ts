@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { openSealed } from "../../src/runtime/sealing.ts";
 import { parseSecretKeys } from "../../src/runtime/secret-keys.ts";
+import { waitFor } from "../helpers/wait-for.ts";
 import { openTestHost } from "./http-host.ts";
 import { type HttpWorld, openHttpWorld, TEST_KEYS } from "./http-world.ts";
 
@@ -174,7 +175,7 @@ test("Prefer: wait answers when the guest runs", async () => {
   await using world = await openHttpWorld();
   await using host = openTestHost(world);
   const waiting = post(world, { name: "w" }, { prefer: "wait=30" });
-  await host.run(await until(() => host.take()));
+  await host.run(await waitFor(() => host.take()));
   const reply = await waiting;
   expect(reply.statusCode).toBe(202);
   expect(reply.headers["preference-applied"]).toBe("wait=30");
@@ -185,7 +186,7 @@ test("with a probe it waits for ready, and an end ends every wait", async () => 
   await using world = await openHttpWorld();
   await using host = openTestHost(world);
   const waiting = post(world, { probe: { type: "tcp" } }, { prefer: "wait=30" });
-  const launched = await until(() => host.take());
+  const launched = await waitFor(() => host.take());
   await host.run(launched);
   await host.fail(launched);
   expect((await waiting).json()).toMatchObject({ state: "failed", cause: { code: "guest_panic", fault: "vm" } });
@@ -199,14 +200,3 @@ test("a wait that is over gives the VM as it is", async () => {
   expect(reply.statusCode).toBe(202);
   expect(reply.json().state).toBe("queued");
 });
-
-async function until<T>(action: () => Promise<T>): Promise<T> {
-  for (let tries = 0; ; tries++) {
-    try {
-      return await action();
-    } catch (error) {
-      if (tries > 200) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-  }
-}

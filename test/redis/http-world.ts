@@ -8,6 +8,7 @@ import type { Config } from "../../src/runtime/config-shape.ts";
 import { Scope } from "../../src/runtime/scope.ts";
 import { parseSecretKeys, type SecretKeys } from "../../src/runtime/secret-keys.ts";
 import { openRedisWorld, type RedisWorld } from "../helpers/redis-world.ts";
+import { waitFor } from "../helpers/wait-for.ts";
 
 export const TEST_KEYS = parseSecretKeys(`k1:${Buffer.alloc(32, 1).toString("base64")}`, "test");
 
@@ -74,19 +75,7 @@ export async function openHttpWorld(options: HttpWorldOptions = {}): Promise<Htt
   const app = scope.own(await buildApp(deps), (built) => built.close());
   const url = options.listen === true ? await app.listen({ host: "127.0.0.1", port: 0 }) : "";
   await app.ready();
-  await untilReachable(deps);
+  // The connection is opened in the background; a test's first request must not meet a shut gate.
+  await waitFor(() => deps.gate.check().then(() => true), { what: "the API to reach Redis" });
   return { redis: world.redis, keys: world.keys, app, deps, url, [Symbol.asyncDispose]: () => scope.close() };
-}
-
-/** The connection is opened in the background; a test's first request must not meet the gate. */
-async function untilReachable({ gate }: ApiDeps): Promise<void> {
-  for (let tries = 0; ; tries++) {
-    try {
-      await gate.check();
-      return;
-    } catch (error) {
-      if (tries > 100) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-  }
 }

@@ -7,14 +7,13 @@ import { UsageError } from "../cli-error.ts";
 import { type StreamItem, streamEvents } from "../client/event-stream.ts";
 import { resolveVmIds } from "../client/vm-id.ts";
 import { newCommand } from "../new-command.ts";
-import { eventText, eventWord } from "../render/event-text.ts";
+import { EVENT_WORD_CHARS, eventText, eventWord } from "../render/event-text.ts";
 import type { Paint } from "../render/paint.ts";
 import { printable, truncate } from "../render/text-width.ts";
 import { jsonLine, openSession } from "../session.ts";
 import type { CliContext } from "../terminal.ts";
 
 const SHORT_ID_CHARS = 8;
-const WORD_CHARS = 17;
 
 interface EventsOptions {
   readonly follow?: boolean;
@@ -77,7 +76,7 @@ function show(item: StreamItem, json: boolean, { terminal }: CliContext): Promis
 function eventLine({ event }: Extract<StreamItem, { kind: "event" }>, columns: number, paint: Paint): string {
   const time = localTime(event.time);
   const id = event.subject.slice(0, SHORT_ID_CHARS);
-  const word = eventWord(event).padEnd(WORD_CHARS);
+  const word = eventWord(event).padEnd(EVENT_WORD_CHARS);
   const head = `${time}  ${id}  ${word}  `;
   const text = truncate(printable(eventText(event)), Math.max(20, columns - head.length));
   return `${paint.dim(time)}  ${id}  ${paintWord(event.type, word, paint)}  ${text}`.trimEnd();

@@ -34,7 +34,10 @@ const TEXTS: { readonly [T in VmEventType]: (data: VmEventData<T>) => string } =
   "vm.expired": ({ reason }) =>
     ({ ttl: "its time limit passed", queue_timeout: "it waited too long in the queue" })[reason],
   "vm.failed": ({ cause, exitCode }) =>
-    joined([`${cause.code}: ${cause.message}`, exitCode !== null && `exit code ${exitCode}`]),
+    joined([
+      `${cause.code}: ${cause.message}`,
+      exitCode !== null && cause.code !== "computation_failed" && `exit code ${exitCode}`, // whose message has it
+    ]),
 };
 
 /** What an event says, for people. Data of a newer version is shown as it came. */
@@ -42,8 +45,12 @@ export function eventText(event: CloudEvent): string {
   return textOf(event.type, event.data);
 }
 
+/** What every event's word fits into. */
+export const EVENT_WORD_CHARS = 12;
+
 /** The word of an event's type: "vm.port_changed" -> "port changed". */
 export function eventWord(event: CloudEvent): string {
+  if (event.type === "vm.removal_requested") return "removal";
   return event.type.replace(/^vm\./, "").replaceAll("_", " ");
 }
 

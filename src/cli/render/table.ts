@@ -15,6 +15,7 @@ export interface Cell {
 }
 
 const GAP = "  ";
+const FLOOR_CHARS = 3;
 
 /** Lines of a table that fits `width` cells, its heading first. Widest shrinkable columns give way first. */
 export function renderTable(
@@ -42,14 +43,17 @@ export function renderTable(
   return lines;
 }
 
+/** First down to what each column should keep, then, where that is not enough, as far as it takes. */
 function shrink(shown: { readonly column: Column; width: number }[], width: number): void {
   const total = () => shown.reduce((sum, one) => sum + one.width, 0) + GAP.length * (shown.length - 1);
-  while (total() > width) {
-    const widest = shown
-      .filter(({ column, width: now }) => column.shrinkTo !== undefined && now > column.shrinkTo)
-      .sort((a, b) => b.width - a.width)[0];
-    if (widest === undefined) return;
-    widest.width -= 1;
+  for (const floorOf of [(column: Column) => column.shrinkTo ?? 0, () => FLOOR_CHARS]) {
+    while (total() > width) {
+      const widest = shown
+        .filter(({ column, width: now }) => column.shrinkTo !== undefined && now > floorOf(column))
+        .sort((a, b) => b.width - a.width)[0];
+      if (widest === undefined) break;
+      widest.width -= 1;
+    }
   }
 }
 

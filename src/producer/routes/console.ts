@@ -16,7 +16,10 @@ const Output = z.custom<Buffer>().meta({ type: "string" });
 const CONTENT_TYPE = "text/plain; charset=utf-8";
 
 /** `GET /v1/vms/{id}/console`. */
-export const consoleRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; readonly closing: AbortSignal }> = async (app, { deps, closing }) => {
+export const consoleRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; readonly closing: AbortSignal }> = async (
+  app,
+  { deps, closing },
+) => {
   const seats = new Seats("a followed console", deps.limits.consoleClientsMax);
   app.get(
     "/v1/vms/:id/console",
@@ -33,7 +36,14 @@ export const consoleRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; reado
         querystring: ConsoleQuery,
         response: {
           200: { description: "The guest's output.", content: { "text/plain": { schema: Output } } },
-          ...problemResponses("invalid_request", "not_acceptable", "vm_not_found", "vm_gone", "too_many_requests", "redis_unavailable"),
+          ...problemResponses(
+            "invalid_request",
+            "not_acceptable",
+            "vm_not_found",
+            "vm_gone",
+            "too_many_requests",
+            "redis_unavailable",
+          ),
         },
       },
     },
@@ -51,7 +61,8 @@ export const consoleRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; reado
         answer.end();
       } catch (error) {
         answer.cut();
-        if (!(error instanceof ReaderGone)) request.log.error({ err: error, vmId: record.vmId }, "following a console failed");
+        if (!(error instanceof ReaderGone))
+          request.log.error({ err: error, vmId: record.vmId }, "following a console failed");
         else if (error.slow) request.log.info({ vmId: record.vmId }, "a slow reader of a console was cut");
       }
       return reply;

@@ -13,11 +13,17 @@ import { problemResponses } from "../problem-responses.ts";
 import { Seats } from "../seats.ts";
 
 const headers = z.looseObject({
-  "last-event-id": z.string().optional().describe("Resume after this event. Browsers send it by themselves; it wins over `after`."),
+  "last-event-id": z
+    .string()
+    .optional()
+    .describe("Resume after this event. Browsers send it by themselves; it wins over `after`."),
 });
 
 /** `GET /v1/events`: server-sent events. */
-export const eventsRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; readonly closing: AbortSignal }> = async (app, { deps, closing }) => {
+export const eventsRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; readonly closing: AbortSignal }> = async (
+  app,
+  { deps, closing },
+) => {
   const { eventLog, eventFeed, gate, limits } = deps;
   const seats = new Seats("the event stream", limits.eventClientsMax);
   app.get(
@@ -43,7 +49,11 @@ export const eventsRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; readon
       const wanted = readLastEventId(request.headers["last-event-id"]) ?? request.query.after;
       using _seat = seats.take();
       const start = startPosition(wanted, await gate.run(() => eventLog.bounds()));
-      const answer = OpenAnswer.begin(reply, { contentType: "text/event-stream; charset=utf-8", stallMs: limits.stallMs, closing });
+      const answer = OpenAnswer.begin(reply, {
+        contentType: "text/event-stream; charset=utf-8",
+        stallMs: limits.stallMs,
+        closing,
+      });
       const filter = toFilter(request.principal, request.query);
       try {
         const end = await streamEvents({ ...limits, log: eventLog, feed: eventFeed, answer, filter, start });
@@ -65,7 +75,9 @@ function readLastEventId(header: string | undefined): string | undefined {
   const parsed = StreamId.safeParse(header);
   if (parsed.success) return parsed.data;
   const message = parsed.error.issues.map((issue) => issue.message).join("; ");
-  throw new DroverError("invalid_request", `Last-Event-ID: ${message}`, { problems: [{ field: "Last-Event-ID", message }] });
+  throw new DroverError("invalid_request", `Last-Event-ID: ${message}`, {
+    problems: [{ field: "Last-Event-ID", message }],
+  });
 }
 
 function toFilter({ owner }: Principal, { type, vm }: EventsQuery): EventFilter {

@@ -43,10 +43,17 @@ export const healthRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = a
         summary: "Whether the process lives",
         description: "The document of the Cocos manager. Does not ask Redis.",
         tags: ["Health"],
-        response: { 200: { description: "It lives.", content: { "application/health+json": { schema: Health } } }, ...problemResponses() },
+        response: {
+          200: { description: "It lives.", content: { "application/health+json": { schema: Health } } },
+          ...problemResponses(),
+        },
       },
     },
-    async (_request, reply) => reply.header("content-type", "application/health+json").serializer(() => healthLine).send(health),
+    async (_request, reply) =>
+      reply
+        .header("content-type", "application/health+json")
+        .serializer(() => healthLine)
+        .send(health),
   );
 
   app.get(

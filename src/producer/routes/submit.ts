@@ -16,11 +16,15 @@ const headers = z.looseObject({
   "idempotency-key": z
     .string()
     .optional()
-    .describe("Makes a repeated request harmless: the VM of the first one is answered. Kept for 24 h, and as long as the VM."),
+    .describe(
+      "Makes a repeated request harmless: the VM of the first one is answered. Kept for 24 h, and as long as the VM.",
+    ),
   prefer: z
     .string()
     .optional()
-    .describe(`\`wait=N\`: answer when the guest runs (or answers its probe, or the VM has ended), after N seconds at the latest, at most ${PREFER_WAIT_MAX_S}.`),
+    .describe(
+      `\`wait=N\`: answer when the guest runs (or answers its probe, or the VM has ended), after N seconds at the latest, at most ${PREFER_WAIT_MAX_S}.`,
+    ),
 });
 
 /** `POST /v1/vms`. */
@@ -33,13 +37,16 @@ export const submitRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = as
     schema: {
       operationId: "submitVm",
       summary: "Submit a VM",
-      description: "Accepts a VM and puts it into the queue. All fields are optional. Secrets are sealed before anything is stored.",
+      description:
+        "Accepts a VM and puts it into the queue. All fields are optional. Secrets are sealed before anything is stored.",
       tags: ["VMs"],
       headers,
       body: VmRequest,
       response: {
         202: VmAccepted.describe("Accepted; `Location` is the VM. After `Prefer: wait` the state says how far it got."),
-        200: VmAccepted.describe("This very request was accepted before under its idempotency key (`replayed` is true)."),
+        200: VmAccepted.describe(
+          "This very request was accepted before under its idempotency key (`replayed` is true).",
+        ),
         ...problemResponses(
           "invalid_request",
           "not_acceptable",

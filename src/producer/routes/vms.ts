@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { PREFER_WAIT_MAX_S } from "../../contract/limits.ts";
 import { RemoveQuery } from "../../contract/http-query.ts";
+import { PREFER_WAIT_MAX_S } from "../../contract/limits.ts";
 import { isFinal } from "../../contract/vm-state.ts";
 import { ListQuery, VmDetail, VmList, VmView } from "../../contract/vm-view.ts";
 import { requireAccept } from "../accept.ts";
@@ -16,7 +16,12 @@ import { hasEnded, isUp } from "../wait-for-vm.ts";
 export const VmPath = z.strictObject({ id: z.string().describe("The VM's id, a UUID.") });
 
 const prefer = (what: string) =>
-  z.looseObject({ prefer: z.string().optional().describe(`\`wait=N\`: answer when ${what}, after N seconds at the latest, at most ${PREFER_WAIT_MAX_S}.`) });
+  z.looseObject({
+    prefer: z
+      .string()
+      .optional()
+      .describe(`\`wait=N\`: answer when ${what}, after N seconds at the latest, at most ${PREFER_WAIT_MAX_S}.`),
+  });
 
 /** Lists, shows, removes and retries VMs. */
 export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async (app, { deps }) => {
@@ -28,10 +33,14 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
       schema: {
         operationId: "listVms",
         summary: "List VMs",
-        description: "Newest first. All filters given must fit. A page may be short and still have a next one; the last page has `next: null`.",
+        description:
+          "Newest first. All filters given must fit. A page may be short and still have a next one; the last page has `next: null`.",
         tags: ["VMs"],
         querystring: ListQuery,
-        response: { 200: VmList.describe("A page of VMs."), ...problemResponses("invalid_request", "not_acceptable", "redis_unavailable") },
+        response: {
+          200: VmList.describe("A page of VMs."),
+          ...problemResponses("invalid_request", "not_acceptable", "redis_unavailable"),
+        },
       },
     },
     async ({ principal, query }) => {
@@ -49,10 +58,14 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
       schema: {
         operationId: "getVm",
         summary: "Show a VM",
-        description: "The VM with the last lines of its console and of QEMU's own output, which stay when a launch is over.",
+        description:
+          "The VM with the last lines of its console and of QEMU's own output, which stay when a launch is over.",
         tags: ["VMs"],
         params: VmPath,
-        response: { 200: VmDetail.describe("The VM."), ...problemResponses("vm_not_found", "not_acceptable", "vm_gone", "redis_unavailable") },
+        response: {
+          200: VmDetail.describe("The VM."),
+          ...problemResponses("vm_not_found", "not_acceptable", "vm_gone", "redis_unavailable"),
+        },
       },
     },
     async ({ principal, params }) => {
@@ -100,7 +113,14 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
         headers: prefer("the guest runs again"),
         response: {
           202: VmView.describe("It is queued again."),
-          ...problemResponses("vm_not_found", "not_acceptable", "not_retryable", "secrets_gone", "vm_gone", "redis_unavailable"),
+          ...problemResponses(
+            "vm_not_found",
+            "not_acceptable",
+            "not_retryable",
+            "secrets_gone",
+            "vm_gone",
+            "redis_unavailable",
+          ),
         },
       },
     },

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
  * Guests of a few bytes, for tests of what QEMU does when a guest acts: no kernel, no boot time. The code stands in a
  * firmware image of 64 KiB where the reset vector (16 bytes below its end) jumps to it, in 16-bit real mode. For q35.
  */
-export const ROM_GUESTS = {
+const ROM_GUESTS = {
   /** Stands still. */
   idle: [...halt()],
   poweroff: [...enablePowerManagement(), ...poweroff(), ...halt()],

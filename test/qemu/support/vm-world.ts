@@ -18,7 +18,7 @@ import { type VmPaths, vmPaths } from "../../../src/qemu/vm-paths.ts";
 import { waitFor } from "../../helpers/wait-for.ts";
 import { type RomGuest, writeRom } from "./rom-guest.ts";
 
-export const QEMU = "qemu-system-x86_64";
+const QEMU = "qemu-system-x86_64";
 
 /** A state directory and one VM in it, with everything that a test may start in it; all of it goes with the world. */
 export interface VmWorld extends AsyncDisposable {

@@ -49,7 +49,7 @@ test("shows each event on a line of at most 80 columns, until Ctrl-C", async () 
   expect([err, exitCode]).toEqual(["", 130]);
   const lines = out.trim().split("\n");
   expect(lines).toHaveLength(2);
-  expect(lines[0]).toMatch(/^\d\d:\d\d:\d\d {2}3f2a91c4 {2}queued {13}in pool default$/);
+  expect(lines[0]).toMatch(/^\d\d:\d\d:\d\d {2}3f2a91c4 {2}queued {8}in pool default$/);
   for (const line of lines) expect(displayWidth(line)).toBeLessThanOrEqual(80);
 });
 

@@ -196,10 +196,10 @@ describe("--wait", () => {
     expect(exitCode).toBe(0);
     expect(out.trim().split("\n")).toHaveLength(1);
     expect(err.split("\n")).toEqual([
-      "    0.0 s  queued             in pool default",
-      "    1.0 s  preparing          host a1, port 6100",
-      "    2.0 s  running            at 127.0.0.1:6100 after 2.1 s",
-      "    3.0 s  completed          guest_poweroff, exit code 0",
+      "    0.0 s  queued        in pool default",
+      "    1.0 s  preparing     host a1, port 6100",
+      "    2.0 s  running       at 127.0.0.1:6100 after 2.1 s",
+      "    3.0 s  completed     guest_poweroff, exit code 0",
       "Result",
       "  hello",
       "",

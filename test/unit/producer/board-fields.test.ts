@@ -3,8 +3,19 @@ import { showData, showProgress, showReturnValue } from "../../../src/producer/b
 
 test("what is not on the list does not appear, at any depth", () => {
   const shown = [
-    showData({ vmId: "a", owner: "o", secrets: "CANARY", spec: { name: "n", agentCvmServerUrl: "CANARY", probe: { type: "console", text: "CANARY" } } }),
-    showProgress({ state: "running", host: "h", launch: 1, box: "CANARY", cause: { code: "c", message: "m", extra: "CANARY" } }),
+    showData({
+      vmId: "a",
+      owner: "o",
+      secrets: "CANARY",
+      spec: { name: "n", agentCvmServerUrl: "CANARY", probe: { type: "console", text: "CANARY" } },
+    }),
+    showProgress({
+      state: "running",
+      host: "h",
+      launch: 1,
+      box: "CANARY",
+      cause: { code: "c", message: "m", extra: "CANARY" },
+    }),
     showReturnValue({ outcome: "completed", exitCode: 0, data: "CANARY" }),
   ];
   expect(shown).toEqual([
@@ -21,5 +32,10 @@ test("what has another shape is not shown at all", () => {
 });
 
 test("nothing stays nothing, and BullMQ's first progress is a number", () => {
-  expect([showData(null), showReturnValue(undefined), showReturnValue(null), showProgress(0)]).toEqual([null, undefined, null, 0]);
+  expect([showData(null), showReturnValue(undefined), showReturnValue(null), showProgress(0)]).toEqual([
+    null,
+    undefined,
+    null,
+    0,
+  ]);
 });

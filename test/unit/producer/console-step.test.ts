@@ -11,7 +11,11 @@ function reader(firstBytes = 65_536) {
     return Buffer.concat(step.pieces).toString("latin1");
   };
 }
-const live = (epoch: number, startOffset: number, text: string) => ({ epoch, window: { startOffset, data: Buffer.from(text, "latin1") }, tail: undefined });
+const live = (epoch: number, startOffset: number, text: string) => ({
+  epoch,
+  window: { startOffset, data: Buffer.from(text, "latin1") },
+  tail: undefined,
+});
 const over = (epoch: number, tail: string | undefined) => ({ epoch, window: undefined, tail });
 
 test("a reader from the start gets every byte once, to the end", () => {
@@ -87,19 +91,33 @@ test("two launches with the very same output are both written", () => {
 
 test("whatever the moments of looking and the size of the window: without loss all bytes come once, in order", () => {
   fc.assert(
-    fc.property(fc.string({ maxLength: 300 }), fc.array(fc.nat(300), { maxLength: 20 }), fc.integer({ min: 1, max: 400 }), (text, looks, window) => {
-      const bytes = Buffer.from(text, "utf8");
-      const look = reader();
-      let written = look(over(0, undefined));
-      for (const end of looks.map((at) => Math.min(at, bytes.length)).sort((a, b) => a - b)) {
-        const start = Math.max(0, end - window);
-        written += look({ epoch: 1, window: { startOffset: start, data: bytes.subarray(start, end) }, tail: undefined });
-      }
-      const plain = written.replace(/\n\[drover: \d+ bytes of the console were lost here\]\n/g, "");
-      const last = Math.max(0, ...looks.map((at) => Math.min(at, bytes.length)));
-      // What was written is a run of pieces of the console that ends where the last look ended.
-      expect(bytes.subarray(0, last).toString("latin1").endsWith(plain.slice(-Math.min(window, plain.length)))).toBe(true);
-      if (!written.includes("[drover:")) expect(plain).toBe(bytes.subarray(0, last).toString("latin1"));
-    }),
+    fc.property(
+      fc.string({ maxLength: 300 }),
+      fc.array(fc.nat(300), { maxLength: 20 }),
+      fc.integer({ min: 1, max: 400 }),
+      (text, looks, window) => {
+        const bytes = Buffer.from(text, "utf8");
+        const look = reader();
+        let written = look(over(0, undefined));
+        for (const end of looks.map((at) => Math.min(at, bytes.length)).sort((a, b) => a - b)) {
+          const start = Math.max(0, end - window);
+          written += look({
+            epoch: 1,
+            window: { startOffset: start, data: bytes.subarray(start, end) },
+            tail: undefined,
+          });
+        }
+        const plain = written.replace(/\n\[drover: \d+ bytes of the console were lost here\]\n/g, "");
+        const last = Math.max(0, ...looks.map((at) => Math.min(at, bytes.length)));
+        // What was written is a run of pieces of the console that ends where the last look ended.
+        expect(
+          bytes
+            .subarray(0, last)
+            .toString("latin1")
+            .endsWith(plain.slice(-Math.min(window, plain.length))),
+        ).toBe(true);
+        if (!written.includes("[drover:")) expect(plain).toBe(bytes.subarray(0, last).toString("latin1"));
+      },
+    ),
   );
 });

@@ -8,9 +8,14 @@ const doc = (name: string) => readFileSync(new URL(`../../../docs/${name}`, impo
 
 test("docs/errors.md has every code with its status and title, and no other", () => {
   const rows = [...doc("errors.md").matchAll(/^\| `(\w+)` \| (\d+) \| (.+?) \| (.+) \|$/gm)];
-  const written = Object.fromEntries(rows.map(([, code = "", status, title]) => [code, { status: Number(status), title }]));
+  const written = Object.fromEntries(
+    rows.map(([, code = "", status, title]) => [code, { status: Number(status), title }]),
+  );
   expect(written).toEqual(ERROR_CATALOGUE);
-  expect(rows.map(([, , status]) => Number(status)), "in the order of the statuses").toEqual(rows.map(([, , status]) => Number(status)).sort((a, b) => a - b));
+  expect(
+    rows.map(([, , status]) => Number(status)),
+    "in the order of the statuses",
+  ).toEqual(rows.map(([, , status]) => Number(status)).sort((a, b) => a - b));
 });
 
 test("docs/events.md is what the contract says", () => {

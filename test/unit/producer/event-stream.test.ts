@@ -23,7 +23,16 @@ function stored(n: number, over: Partial<CloudEvent> = {}): StoredEvent {
 }
 
 /** One reader over a log and a feed that the test writes to. */
-function openStream(options: { after?: string; kept?: StoredEvent[]; types?: string[]; heartbeatMs?: number; backlogMaxEvents?: number; onRead?: () => void } = {}) {
+function openStream(
+  options: {
+    after?: string;
+    kept?: StoredEvent[];
+    types?: string[];
+    heartbeatMs?: number;
+    backlogMaxEvents?: number;
+    onRead?: () => void;
+  } = {},
+) {
   const log = [...(options.kept ?? [])];
   const listeners = new Set<(batch: readonly StoredEvent[]) => void>();
   const over = new AbortController();
@@ -65,7 +74,7 @@ function openStream(options: { after?: string; kept?: StoredEvent[]; types?: str
     text: () => written,
     ids: () => [...written.matchAll(/^id: (\S+)\nevent:/gm)].map((match) => match[1]),
     block() {
-      let release = () => undefined as void;
+      let release: () => void = () => undefined;
       hold = new Promise((resolve) => {
         release = resolve;
       });
@@ -89,7 +98,10 @@ test("what is kept comes first, then what happens, each once and in order", asyn
 
 test("events that come while the past is read are neither lost nor repeated", async () => {
   let n = 3;
-  const stream = openStream({ kept: [stored(1), stored(2), stored(3)], onRead: () => n < 8 && stream.emit(stored(++n)) });
+  const stream = openStream({
+    kept: [stored(1), stored(2), stored(3)],
+    onRead: () => n < 8 && stream.emit(stored(++n)),
+  });
   await vi.waitFor(() => expect(stream.ids()).toHaveLength(8));
   expect(stream.ids()).toEqual(["1-0", "2-0", "3-0", "4-0", "5-0", "6-0", "7-0", "8-0"]);
   stream.stop();
@@ -99,7 +111,11 @@ test("events that come while the past is read are neither lost nor repeated", as
 test("a long past is no reason to cut a reader, however much happens meanwhile", async () => {
   const kept = Array.from({ length: 300 }, (_, i) => stored(i + 1));
   let n = 300;
-  const stream = openStream({ kept, backlogMaxEvents: 5, onRead: () => n < 340 && stream.emit(...Array.from({ length: 10 }, () => stored(++n))) });
+  const stream = openStream({
+    kept,
+    backlogMaxEvents: 5,
+    onRead: () => n < 340 && stream.emit(...Array.from({ length: 10 }, () => stored(++n))),
+  });
   await vi.waitFor(() => expect(stream.ids()).toHaveLength(340));
   stream.stop();
   expect(await stream.end).toBe("over");
@@ -119,7 +135,12 @@ test("a reader that the feed outruns is told to come back, and has had a run wit
 test("only the owner's events and the asked types pass", async () => {
   const stream = openStream({ types: ["vm.failed"] });
   await vi.waitFor(() => expect(stream.text()).toContain("retry:"));
-  stream.emit(stored(1), stored(2, { type: "vm.failed" }), stored(3, { type: "vm.failed", owner: "bob" }), stored(4, { type: "vm.failed" }));
+  stream.emit(
+    stored(1),
+    stored(2, { type: "vm.failed" }),
+    stored(3, { type: "vm.failed", owner: "bob" }),
+    stored(4, { type: "vm.failed" }),
+  );
   await vi.waitFor(() => expect(stream.ids()).toEqual(["2-0", "4-0"]));
   expect(stream.text()).not.toContain("bob");
   stream.stop();

@@ -9,7 +9,9 @@ const PLAIN = { spec: { name: "a", labels: { x: "1", y: "2" } }, secrets: {} };
 const SECRET = { spec: { name: "a" }, secrets: { agentCertsToken: "1234" } };
 
 test("the order of names does not matter, that of lists does", () => {
-  expect(canonicalJson({ b: 1, a: { d: [1, { f: 1, e: 2 }], c: null } })).toBe('{"a":{"c":null,"d":[1,{"e":2,"f":1}]},"b":1}');
+  expect(canonicalJson({ b: 1, a: { d: [1, { f: 1, e: 2 }], c: null } })).toBe(
+    '{"a":{"c":null,"d":[1,{"e":2,"f":1}]},"b":1}',
+  );
   const swapped = { spec: { labels: { y: "2", x: "1" }, name: "a" }, secrets: {} };
   expect(requestDigest(swapped, OLD)).toBe(requestDigest(PLAIN, OLD));
 });

@@ -8,7 +8,13 @@ const CODES = Object.keys(ERROR_CATALOGUE) as ErrorCode[]; // the keys of a cons
 
 test.each(CODES)("%s becomes a problem document with its status and title", (code) => {
   const problem = Problem.parse(toProblem(new DroverError(code, "says why"), REQUEST));
-  expect(problem).toMatchObject({ ...ERROR_CATALOGUE[code], code, type: `urn:drover:error:${code}`, instance: "/v1/vms", requestId: "req-1" });
+  expect(problem).toMatchObject({
+    ...ERROR_CATALOGUE[code],
+    code,
+    type: `urn:drover:error:${code}`,
+    instance: "/v1/vms",
+    requestId: "req-1",
+  });
 });
 
 test.each(CODES.filter((code) => ERROR_CATALOGUE[code].status === 500))("%s says nothing of its own text", (code) => {
@@ -32,5 +38,9 @@ test("field problems are passed on for what the client can mend", () => {
 });
 
 test("Retry-After goes with what passes by itself", () => {
-  expect(CODES.filter((code) => retryAfterS(code) !== undefined)).toEqual(["too_many_requests", "redis_unavailable", "shutting_down"]);
+  expect(CODES.filter((code) => retryAfterS(code) !== undefined)).toEqual([
+    "too_many_requests",
+    "redis_unavailable",
+    "shutting_down",
+  ]);
 });

@@ -2,7 +2,11 @@ import { expect, test } from "vitest";
 import { DroverError } from "../../../src/contract/errors.ts";
 import { type AllowedOrigins, checkOrigin, type RequestOrigin } from "../../../src/producer/request-origin.ts";
 
-const ALLOWED: AllowedOrigins = { listenHost: "192.0.2.7", hosts: ["drover.example", "[2001:db8::1]"], origins: ["https://ops.example"] };
+const ALLOWED: AllowedOrigins = {
+  listenHost: "192.0.2.7",
+  hosts: ["drover.example", "[2001:db8::1]"],
+  origins: ["https://ops.example"],
+};
 const REQUEST: RequestOrigin = {
   method: "POST",
   protocol: "http",

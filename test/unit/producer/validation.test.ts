@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import type { z } from "zod";
+import { DroverError } from "../../../src/contract/errors.ts";
 import { ConsoleQuery, EventsQuery } from "../../../src/contract/http-query.ts";
 import { VmRequest } from "../../../src/contract/vm-request.ts";
 import { ListQuery } from "../../../src/contract/vm-view.ts";
-import { DroverError } from "../../../src/contract/errors.ts";
 import { validatorCompiler } from "../../../src/producer/validation.ts";
 
 function problemsOf(schema: z.ZodType, data: unknown, httpPart = "body"): Record<string, string> {
@@ -76,7 +76,9 @@ test.each([
 });
 
 test("of a field that may be one or several, the fitting alternative is explained", () => {
-  expect(problemsOf(ListQuery, { state: "runing" }, "querystring")).toMatchObject({ state: expect.stringContaining('"running"') });
+  expect(problemsOf(ListQuery, { state: "runing" }, "querystring")).toMatchObject({
+    state: expect.stringContaining('"running"'),
+  });
   const several = problemsOf(ListQuery, { state: ["running", "runing"] }, "querystring");
   expect(several).toMatchObject({ "state.1": expect.stringMatching(/"running".*\(got "runing"\)/) });
 });

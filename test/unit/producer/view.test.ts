@@ -62,7 +62,11 @@ test.each([
   ["nothing", Buffer.alloc(0), ""],
 ])("a result of %s is shown as base64, and as text where it is some", (_what, bytes, text) => {
   const data = bytes.toString("base64");
-  expect(view({ state: "completed", result: JSON.stringify({ exitCode: 0, data }) }).result).toEqual({ exitCode: 0, data, text });
+  expect(view({ state: "completed", result: JSON.stringify({ exitCode: 0, data }) }).result).toEqual({
+    exitCode: 0,
+    data,
+    text,
+  });
 });
 
 test("launches, removal and times are shown in ISO time", () => {

@@ -14,7 +14,18 @@ function openWatch() {
   });
   watch.start();
   const emit = (vmId: string) => {
-    const event = { specversion: "1.0", id: "x", source: "x", type: "vm.queued", subject: vmId, time: "x", datacontenttype: "application/json", sequence: "1", owner: "x", data: {} } as const;
+    const event = {
+      specversion: "1.0",
+      id: "x",
+      source: "x",
+      type: "vm.queued",
+      subject: vmId,
+      time: "x",
+      datacontenttype: "application/json",
+      sequence: "1",
+      owner: "x",
+      data: {},
+    } as const;
     for (const listener of listeners) listener([{ id: "1-0", event }]);
   };
   return { watch, emit, listeners };

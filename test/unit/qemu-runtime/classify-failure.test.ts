@@ -132,12 +132,12 @@ test("warnings, notes and a fallback to TCG explain no failure", () => {
     "Could not access KVM kernel module: No such file or directory",
     `${Q}failed to initialize kvm: No such file or directory`,
     `${Q}falling back to tcg`,
-    "qemu: could not open kernel file '/boot/vmlinuz': No such file or directory",
+    `${Q}cannot set up guest memory 'pc.ram': Cannot allocate memory`,
   ].join("\n");
   const cause = classifyFailure({ output, exit: { exitCode: 1, signal: null }, phase: "start" });
   expect(cause).toEqual({
-    code: "kernel_missing",
-    message: "could not open kernel file '/boot/vmlinuz': No such file or directory",
+    code: "memory_exhausted",
+    message: "cannot set up guest memory 'pc.ram': Cannot allocate memory",
   });
 });
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -34,7 +34,9 @@ test("a write that fails leaves the old file and no remains", async () => {
   await writeFile(join(directory, "file"), "");
   await expect(writeDurably(join(directory, "file", "record.json"), "{}")).rejects.toThrow(/ENOTDIR/);
   await expect(writeDurably(join(directory, "absent", "record.json"), "{}")).rejects.toThrow(/ENOENT/);
-  expect(await readdir(directory)).toEqual(["file"]);
+  await mkdir(join(directory, "in-the-way", "full"), { recursive: true });
+  await expect(writeDurably(join(directory, "in-the-way"), "{}")).rejects.toThrow(/EISDIR|ENOTEMPTY/);
+  expect(await readdir(directory)).toEqual(["file", "in-the-way"]);
   expect(await readDurable(path, Shape)).toBeUndefined();
 });
 

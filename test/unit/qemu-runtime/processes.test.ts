@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { execa } from "execa";
 import { afterEach, expect, test } from "vitest";
+import { DeathWatch } from "../../../src/qemu/death-watch.ts";
 import { endProcess, killProcess, waitForDeath } from "../../../src/qemu/end-process.ts";
 import {
   bootId,
@@ -28,6 +30,10 @@ function start(file: string, args: readonly string[]) {
   return { identity, exited };
 }
 
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim().split(" ").filter(Boolean).map(Number);
+}
+
 /** A process that ignores SIGTERM; alive once it has said so by changing its name in the process table. */
 const STUBBORN = ["-c", "trap '' TERM; while :; do sleep 60 & wait; done"];
 
@@ -50,10 +56,9 @@ test("a stranger with our pid is never signalled", async () => {
 test("a zombie is dead", async () => {
   // The shell never asks for the exit code of its child while it sleeps as another program.
   const { identity } = start("sh", ["-c", "sleep 0 & exec sleep 60"]);
-  const child = await waitFor(async () => {
-    const { stdout } = await execa("ps", ["-o", "pid=,stat=", "--ppid", String(identity.pid)], { reject: false });
-    const match = /^\s*(\d+)\s+Z/.exec(stdout);
-    return match === null ? undefined : Number(match[1]);
+  const child = await waitFor(() => {
+    const [only] = childrenOf(identity.pid);
+    return only !== undefined && readFileSync(`/proc/${only}/stat`, "latin1").includes(") Z ") ? only : undefined;
   });
   const startTimeTicks = readStartTime(child);
   expect(startTimeTicks).toBeDefined();
@@ -74,7 +79,7 @@ test("SIGTERM is enough for most", async () => {
 
 test("what ignores SIGTERM is killed, also without being our child's owner", async () => {
   const { identity } = start("sh", STUBBORN);
-  await waitFor(async () => (await execa("ps", ["--ppid", String(identity.pid)], { reject: false })).exitCode === 0);
+  await waitFor(() => childrenOf(identity.pid).length === 1);
   expect(await endProcess(identity, { termMs: 50 })).toBe("sigkill");
   expect(isAlive(identity)).toBe(false);
 });
@@ -94,6 +99,23 @@ test("waiting for a death is bounded and can be given up", async () => {
   expect(await waitForDeath(identity, { timeoutMs: 20 })).toBe(false);
   const reason = new Error("enough");
   await expect(waitForDeath(identity, { timeoutMs: 60_000, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+});
+
+test("the death of a process is seen without being its parent, soon when told to look closely", async () => {
+  const { identity } = start("sleep", ["60"]);
+  const watch = new DeathWatch(identity);
+  watch.hurry();
+  signalProcess(identity, "SIGKILL");
+  const startedMs = performance.now();
+  expect(await watch.dead).toEqual({ exitCode: null, signal: null });
+  expect(performance.now() - startedMs).toBeLessThan(400); // less than a look of the steady watch
+  const second = start("sleep", ["60"]);
+  const steady = new DeathWatch(second.identity);
+  signalProcess(second.identity, "SIGKILL");
+  expect(await steady.dead).toEqual({ exitCode: null, signal: null });
+  const stopped = new DeathWatch(start("sleep", ["60"]).identity);
+  stopped.stop();
+  stopped.hurry();
 });
 
 test("a process is found by the uuid on its command line, exactly", () => {

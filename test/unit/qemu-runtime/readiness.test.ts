@@ -31,8 +31,22 @@ test("a server that speaks first is ready", async () => {
 });
 
 test("a server that waits to be spoken to is ready: HTTP/2, and with it gRPC", async () => {
-  const port = await listen(http2.createServer());
+  const sessions = http2.createServer();
+  let isPreface = false;
+  sessions.on("session", () => {
+    isPreface = true;
+  });
+  // As grpc-go does, it says nothing before it has seen the client's preface.
+  const port = await listen(
+    createServer((socket) => {
+      socket.once("data", (chunk) => {
+        socket.unshift(chunk);
+        sessions.emit("connection", socket);
+      });
+    }),
+  );
   expect(await waitForTcpBytes({ host: "127.0.0.1", port }, { timeoutMs: 5_000 })).toBeLessThan(2_000);
+  expect(isPreface).toBe(true);
 });
 
 test("a port that accepts and stays silent, or closes at once, is not ready; a later answer is seen", async () => {

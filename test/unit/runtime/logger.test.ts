@@ -19,7 +19,12 @@ test("of an error only type, message, code, stack and causes are logged", () => 
     command: { name: "set", args: ["{drover}:box", "CANARY"] },
   });
   const [line] = logged((logger) => logger.error({ err: error }, "failed"));
-  expect(line?.["err"]).toMatchObject({ type: "Error", message: "refused", code: "E1", cause: { type: "TypeError", message: "inner" } });
+  expect(line?.["err"]).toMatchObject({
+    type: "Error",
+    message: "refused",
+    code: "E1",
+    cause: { type: "TypeError", message: "inner" },
+  });
   expect(JSON.stringify(line)).not.toContain("CANARY");
 });
 

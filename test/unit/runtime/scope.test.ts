@@ -21,7 +21,10 @@ test("one failure does not spare the others, and all failures are told", async (
   });
   const failure: unknown = await scope.close().catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(AggregateError);
-  expect(failure instanceof AggregateError ? failure.errors.map(String) : []).toEqual(["Error: c stuck", "Error: b stuck"]);
+  expect(failure instanceof AggregateError ? failure.errors.map(String) : []).toEqual([
+    "Error: c stuck",
+    "Error: b stuck",
+  ]);
   expect(closed).toEqual(["a"]);
 });
 

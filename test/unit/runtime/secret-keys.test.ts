@@ -32,7 +32,9 @@ test("the first key seals, all are known, blanks and line ends do not matter", (
 
 test("all that is wrong is said at once, and nothing of a key", () => {
   const short = Buffer.alloc(16, 7).toString("base64");
-  const error = refusal(() => parseSecretKeys(`${GOOD},a:${short},b:not base64!,c d:${GOOD},e:${GOOD},e:${GOOD}`, "DROVER_SECRETS_KEY"));
+  const error = refusal(() =>
+    parseSecretKeys(`${GOOD},a:${short},b:not base64!,c d:${GOOD},e:${GOOD},e:${GOOD}`, "DROVER_SECRETS_KEY"),
+  );
   expect(error.code).toBe("config_invalid");
   expect(error.problems.map(({ message }) => message)).toEqual([
     "key 1 has no id before a colon",

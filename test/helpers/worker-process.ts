@@ -1,0 +1,66 @@
+import { join } from "node:path";
+import { execa } from "execa";
+import { waitFor } from "./wait-for.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+
+export interface WorkerProcess extends AsyncDisposable {
+  readonly pid: number;
+  /** Everything that it has printed. */
+  output(): string;
+  /** No farewell: what it was doing stays half done. Resolves when it is dead. */
+  kill(): Promise<void>;
+  /** SIGTERM; gives the exit code. */
+  terminate(): Promise<number | undefined>;
+}
+
+/**
+ * `drover worker` from the source, as a process of its own that can be killed. `env` as in a world's `env`. Resolves
+ * when it fetches, or, with `until: "spawned"`, at once.
+ */
+export async function startWorkerProcess(
+  env: Record<string, string>,
+  { until = "started" }: { until?: "started" | "spawned" } = {},
+): Promise<WorkerProcess> {
+  const child = execa(process.execPath, ["--import", "tsx", join(ROOT, "src/cli/main.ts"), "worker"], {
+    cwd: ROOT,
+    env: { PATH: process.env["PATH"] ?? "", ...env, MANAGER_LOG_LEVEL: "info" },
+    extendEnv: false,
+    reject: false,
+    all: true,
+  });
+  let output = "";
+  child.all.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  let ended = false;
+  const end = child.then((result) => {
+    ended = true;
+    return result;
+  });
+  const { pid } = child;
+  if (pid === undefined) throw new Error("the worker could not be started");
+  const kill = async () => {
+    child.kill("SIGKILL");
+    await end;
+  };
+  if (until === "started") {
+    await waitFor(
+      () => {
+        if (ended) throw new Error(`the worker has ended:\n${output}`);
+        return output.includes("worker started");
+      },
+      { timeoutMs: 60_000, what: "the worker to start", fatal: () => ended },
+    );
+  }
+  return {
+    pid,
+    output: () => output,
+    kill,
+    async terminate() {
+      child.kill("SIGTERM");
+      return (await end).exitCode;
+    },
+    [Symbol.asyncDispose]: kill,
+  };
+}

@@ -23,8 +23,8 @@ const CANNOT_OPEN = /No such file or directory|Permission denied|Could not open|
 
 /**
  * What QEMU and qemu-img print before they fail, first match wins. Written from and tested on the texts of QEMU 7.2;
- * those about SEV-SNP, TDX and IGVM could not be provoked with it and are unproved. The order matters: `PCI: slot ... not available` is no
- * missing device, and a line about KVM follows the one that says what of SEV is missing.
+ * those about SEV-SNP, TDX and IGVM of newer versions could not be provoked with it. The order matters: `PCI: slot ...
+ * not available` is no missing device, and a line about KVM follows the one that says what of SEV is missing.
  */
 export const FAILURE_PATTERNS: readonly FailurePattern[] = [
   { cause: "port_taken", pattern: /Could not set up host forwarding rule/ },

@@ -18,7 +18,7 @@ export function holdsResources({ state }: RecordFacts): boolean {
 }
 
 export async function readFacts(redis: RedisClient, keys: RedisKeys): Promise<RecordFacts[]> {
-  const vmIds = await redis.zrange(keys.allVms, 0, -1);
+  const vmIds = await redis.zrange(keys.allVms, "0", "-1");
   return Promise.all(
     vmIds.map(async (vmId) => {
       const fields = await redis.hgetall(keys.record(vmId));
@@ -80,9 +80,9 @@ async function indexProblems(redis: RedisClient, keys: RedisKeys, records: reado
     if (due !== isFinal(record.state)) problems.push(`${record.vmId} is ${record.state}, and ${due ? "" : "not "}to be purged`);
   }
   const finals = new Set(records.filter(({ state }) => isFinal(state)).map(({ vmId }) => vmId));
-  for (const deadline of await redis.zrange(keys.deadlines, 0, -1))
+  for (const deadline of await redis.zrange(keys.deadlines, "0", "-1"))
     if (finals.has(deadline.slice(2))) problems.push(`deadline ${deadline} is left of a VM that has ended`);
-  for (const vmId of await redis.zrange(keys.pendingJobs, 0, -1)) problems.push(`${vmId} waits for its job to be added`);
+  for (const vmId of await redis.zrange(keys.pendingJobs, "0", "-1")) problems.push(`${vmId} waits for its job to be added`);
   return problems;
 }
 
@@ -91,14 +91,14 @@ async function queueProblems(redis: RedisClient, keys: RedisKeys, records: reado
   for (const pool of new Set(records.map((record) => record.pool))) {
     const key = (part: string) => keys.bull(poolQueueName(pool), part);
     const places: Record<string, readonly string[]> = {
-      active: await redis.lrange(key("active"), 0, -1),
+      active: await redis.lrange(key("active"), "0", "-1"),
       waiting: [
-        ...(await redis.zrange(key("prioritized"), 0, -1)),
-        ...(await redis.zrange(key("delayed"), 0, -1)),
-        ...(await redis.lrange(key("wait"), 0, -1)),
+        ...(await redis.zrange(key("prioritized"), "0", "-1")),
+        ...(await redis.zrange(key("delayed"), "0", "-1")),
+        ...(await redis.lrange(key("wait"), "0", "-1")),
       ],
-      completed: await redis.zrange(key("completed"), 0, -1),
-      failed: await redis.zrange(key("failed"), 0, -1),
+      completed: await redis.zrange(key("completed"), "0", "-1"),
+      failed: await redis.zrange(key("failed"), "0", "-1"),
     };
     for (const record of records.filter((one) => one.pool === pool)) {
       const found = Object.keys(places).filter((place) => places[place]?.includes(record.vmId));

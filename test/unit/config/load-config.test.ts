@@ -72,7 +72,7 @@ describe("defaults", () => {
   test("a home directory that leaves no room for sockets is a problem that tells the way out", () => {
     const problems = problemsOf({ HOME: `/home/${"x".repeat(40)}` }, { isRoot: false });
     expect(problems["DROVER_STATE_DIR"]).toMatch(
-      /its default here, "\/home\/x+.*has \d+ bytes. Set it: an absolute path of at most 48 bytes/,
+      /its default here, "\/home\/x+.*has \d+ bytes. Set it: an absolute path of at most 44 bytes/,
     );
   });
 

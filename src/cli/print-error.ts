@@ -9,6 +9,14 @@ export function printError(terminal: Terminal, error: unknown, { json }: { reado
   terminal.err(json ? `${JSON.stringify({ error: toJson(known) })}\n` : toText(known, terminal));
 }
 
+/** Says in one line that a call is tried again; what is wrong is told in full when the last try fails, too. */
+export function retryTeller(
+  { errPaint, err }: Terminal,
+  { json }: { readonly json: boolean },
+): (why: CliError) => void {
+  return ({ code }) => (json ? undefined : err(`${errPaint.yellow("trying again:")} ${code.replaceAll("_", " ")}\n`));
+}
+
 function toJson(error: CliError): object {
   return {
     code: error.code,

@@ -6,9 +6,11 @@ import type { CliContext } from "./terminal.ts";
 export async function runApi(context: CliContext): Promise<void> {
   const config = configFrom(context);
   const logger = serverLogger(config, "api", context);
-  const api = await startUnlessStopped(startApi({ config, logger }), context.signal).catch((error: unknown) => {
-    throw startError(error, config);
-  });
+  const api = await startUnlessStopped(startApi({ config, logger }), (late) => late.close(), context.signal).catch(
+    (error: unknown) => {
+      throw startError(error, config);
+    },
+  );
   await untilStopped(context.signal);
   logger.info("stopping; a second signal ends at once");
   await api.close();

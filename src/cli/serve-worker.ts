@@ -6,7 +6,7 @@ import type { CliContext } from "./terminal.ts";
 export async function runWorker(context: CliContext): Promise<void> {
   const config = configFrom(context);
   const logger = serverLogger(config, "worker", context);
-  const worker = await startUnlessStopped(startWorker({ config, logger }), context.signal);
+  const worker = await startUnlessStopped(startWorker({ config, logger }), (late) => late.stop(), context.signal);
   await untilStopped(context.signal);
   logger.info("stopping: VMs are given back to the queue; a second signal ends at once");
   await worker.stop();

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { FieldProblem } from "../contract/errors.ts";
 import { loadConfig } from "../runtime/config/load-config.ts";
 import type { Config } from "../runtime/config-shape.ts";
@@ -7,6 +8,9 @@ import { EXIT } from "./exit-codes.ts";
 import { LogText } from "./render/log-text.ts";
 import { printable, wrap } from "./render/text-width.ts";
 import type { CliContext, Terminal } from "./terminal.ts";
+
+/** A start that hangs longer than this, on a Redis that is away, has not launched anything. */
+const LATE_START_MS = 3_000;
 
 /** The configuration out of the environment; its warnings are told once. Problems end the command with exit code 2. */
 export function configFrom(context: CliContext): Config {
@@ -37,13 +41,24 @@ export function untilStopped(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** What `start` gives, unless the command is stopped first. What a start that is cut off leaves is ended by the next one. */
-export async function startUnlessStopped<T>(start: Promise<T>, signal: AbortSignal): Promise<T> {
+/**
+ * What `start` gives. When a signal comes first, what was started late all the same is ended before the command ends:
+ * a worker may have launched something by then.
+ */
+export async function startUnlessStopped<T>(
+  start: Promise<T>,
+  end: (started: T) => Promise<void>,
+  signal: AbortSignal,
+): Promise<T> {
   start.catch(() => undefined); // a signal may win the race; then nobody hears of it
-  const stopped = untilStopped(signal).then(() => {
-    throw signal.reason;
-  });
-  return Promise.race([start, stopped]);
+  const first = await Promise.race([start.then((started) => ({ started })), untilStopped(signal)]);
+  if (first !== undefined) return first.started;
+  const late = await Promise.race([
+    start.then((started) => ({ started })).catch(() => undefined),
+    delay(LATE_START_MS, undefined, { ref: false }),
+  ]);
+  if (late !== undefined) await end(late.started);
+  throw signal.reason;
 }
 
 /** An error of a start in the user's words: which setting mends it. */

@@ -6,7 +6,7 @@ import { submitPatiently } from "./client/submit-patiently.ts";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { inOrder } from "./in-order.ts";
 import { Interrupted } from "./interrupted.ts";
-import { printError } from "./print-error.ts";
+import { printError, retryTeller } from "./print-error.ts";
 import { paintState } from "./render/paint.ts";
 import type { InputRequest } from "./request-input.ts";
 import { jsonLine, type Session } from "./session.ts";
@@ -35,12 +35,13 @@ export async function submitMany(
   session: Session,
   context: CliContext,
 ): Promise<void> {
+  const onRetry = retryTeller(context.terminal, session);
   const outcome = new ManyOutcome(requests.length, plan, session, context);
   try {
     const follower = plan.wait ? await VmFollower.open(session.api, { onEnd: (vm) => outcome.ended(vm) }) : undefined;
     const submitted = inOrder(requests, CALLS_AT_ONCE, async (input) => {
-      const key = `${plan.idempotencyKey}/${input.line}`;
-      return submitPatiently(session.api, input.request, key).then(
+      const idempotencyKey = `${plan.idempotencyKey}/${input.line}`;
+      return submitPatiently(session.api, { request: input.request, idempotencyKey, onRetry }).then(
         (vm) => ({ input, vm }),
         (error: unknown) => ({ input, error }),
       );

@@ -27,15 +27,11 @@ export async function runUp(context: CliContext): Promise<void> {
     : scope.own(await startRedis(asked, context), (server) => server.close());
   const config = await completed(asked, redis, context);
   try {
-    const api = await startUnlessStopped(
-      startApi({ config, logger: serverLogger(config, "api", context) }),
-      context.signal,
-    );
+    const starting = startApi({ config, logger: serverLogger(config, "api", context) });
+    const api = await startUnlessStopped(starting, (late) => late.close(), context.signal);
     scope.own(api, (started) => started.close());
-    const worker = await startUnlessStopped(
-      startWorker({ config, logger: serverLogger(config, "worker", context) }),
-      context.signal,
-    );
+    const joining = startWorker({ config, logger: serverLogger(config, "worker", context) });
+    const worker = await startUnlessStopped(joining, (late) => late.stop(), context.signal);
     scope.own(worker, (started) => started.stop());
     const hasKvm = await mayUseKvm();
     await context.terminal.out(

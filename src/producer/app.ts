@@ -69,7 +69,12 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
   await app.register(fastifySwaggerUi, {
     routePrefix: "/docs",
     theme: { title: "drover API", css: [{ filename: "drover.css", content: ".swagger-ui .topbar { display: none }" }] },
-    uiConfig: { displayRequestDuration: true, tryItOutEnabled: false, validatorUrl: null },
+    uiConfig: {
+      urls: [{ url: "/openapi.json", name: "drover" }], // its own guess fails on an address with a query
+      displayRequestDuration: true,
+      tryItOutEnabled: false,
+      validatorUrl: null,
+    },
   });
   await app.register(boardPages, deps);
   return app;

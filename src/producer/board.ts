@@ -13,7 +13,6 @@ const POLL_S = 5;
 /** Pools and hosts that appeared elsewhere are looked for this often, and only while somebody looks at the page. */
 const DISCOVER_EVERY_MS = 3_000;
 
-type BoardServer = Parameters<typeof createBullBoard>[0]["serverAdapter"];
 type BoardQueue = ReturnType<VmQueue["boardQueues"]>[number];
 
 /** Bull Board, for looking only: its own buttons would act on live VMs behind drover's back. */
@@ -25,8 +24,7 @@ export async function boardPages(
   server.setBasePath(BOARD_PATH);
   const board = createBullBoard({
     queues: [],
-    // The two packages are released apart, and each may bring its own copy of the same types.
-    serverAdapter: server as unknown as BoardServer,
+    serverAdapter: server,
     options: {
       uiConfig: {
         boardTitle: "drover",

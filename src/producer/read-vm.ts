@@ -24,7 +24,10 @@ export async function readVm(
     return record;
   }
   const mark = await deps.gate.run(() => deps.store.removalMark(vmId));
-  throw mark === undefined ? notFound(vmId) : gone(vmId);
+  // A tombstone names whose VM it was: a stranger's never existed.
+  throw mark === undefined || (mark.owner !== undefined && mark.owner !== principal.owner)
+    ? notFound(vmId)
+    : gone(vmId);
 }
 
 export function notFound(vmId: string): DroverError {

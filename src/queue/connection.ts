@@ -21,6 +21,9 @@ export interface OpenRedisOptions {
   readonly logger: Logger;
 }
 
+/** A connection that is half open is given up after this time without an answer; the gate's pings keep a live one busy. */
+const API_SOCKET_TIMEOUT_MS = 5_000;
+
 /** ioredis waits up to 20 s between tries by default; a first launch must follow Redis's return within 5 s. */
 const reconnectDelayMs = (attempt: number) => Math.min(100 * 2 ** Math.min(attempt - 1, 4), 1_000);
 
@@ -43,6 +46,7 @@ function clientOptions({ role, name, commandTimeoutMs }: OpenRedisOptions): Conn
       enableOfflineQueue: false,
       maxRetriesPerRequest: 1,
       connectTimeout: 2_000,
+      socketTimeout: API_SOCKET_TIMEOUT_MS,
       ...(commandTimeoutMs === undefined ? {} : { commandTimeout: commandTimeoutMs }),
     };
   }

@@ -7,6 +7,7 @@ import type { RedisKeys } from "./redis-keys.ts";
 const BLOCK_MS = 5_000;
 const BATCH_EVENTS = 500;
 const RETRY_MS = 250;
+const STOP_MAX_MS = 500;
 
 export type EventListener = (batch: readonly StoredEvent[]) => void;
 
@@ -47,7 +48,8 @@ export class EventFeed {
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#redis.disconnect();
-    await this.#loop;
+    // A read that is queued while Redis is away never settles (ioredis #2193): the loop is waited for only so long.
+    await Promise.race([this.#loop, delay(STOP_MAX_MS, undefined, { ref: false })]);
   }
 
   async #run(): Promise<void> {

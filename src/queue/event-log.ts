@@ -30,9 +30,14 @@ export class EventLog {
     this.#events = keys.events;
   }
 
-  /** Events after a stream id (exclusive), oldest first. `after: "0"` starts at the oldest that is kept. */
+  /** Events after a stream id (exclusive), oldest first; empty at the end. `after: "0"` starts at the oldest that is kept. */
   async read({ after, count }: { after: string; count: number }): Promise<StoredEvent[]> {
-    return toEvents(await this.#redis.xrange(this.#events, `(${after}`, "+", "COUNT", count));
+    for (let from = after; ; ) {
+      const entries = await this.#redis.xrange(this.#events, `(${from}`, "+", "COUNT", count);
+      const events = toEvents(entries);
+      if (events.length > 0 || entries.length < count) return events;
+      from = entries.at(-1)?.[0] ?? from; // a page of types that this version does not know is not the end
+    }
   }
 
   /** Ids of the oldest and newest event that are kept; `lastId` is "0-0" before the first event ever. */
@@ -54,8 +59,13 @@ export class EventLog {
     count: number;
     blockMs: number;
   }): Promise<StoredEvent[]> {
-    const reply = await this.#redis.xread("COUNT", count, "BLOCK", blockMs, "STREAMS", this.#events, after);
-    return toEvents(reply?.[0]?.[1] ?? []);
+    for (let from = after; ; ) {
+      const reply = await this.#redis.xread("COUNT", count, "BLOCK", blockMs, "STREAMS", this.#events, from);
+      const entries = reply?.[0]?.[1] ?? [];
+      const events = toEvents(entries);
+      if (events.length > 0 || entries.length === 0) return events;
+      from = entries.at(-1)?.[0] ?? from;
+    }
   }
 }
 

@@ -89,7 +89,10 @@ export class JobClaims {
    * Jobs that are active under a token of ours (`tokenPrefix`) and are not among the known: whoever fetched them is no
    * more, or never got Redis's answer.
    */
-  async unknown(tokenPrefix: string, isKnown: (job: { vmId: string; token: string }) => boolean): Promise<ClaimedJob[]> {
+  async unknown(
+    tokenPrefix: string,
+    isKnown: (job: { vmId: string; token: string }) => boolean,
+  ): Promise<ClaimedJob[]> {
     const found: ClaimedJob[] = [];
     for (const pool of await this.#redis.smembers(this.#keys.pools)) {
       const key = (part: string) => this.#keys.bull(poolQueueName(pool), part);
@@ -100,7 +103,8 @@ export class JobClaims {
         const token = tokens[index] ?? "";
         if (!token.startsWith(tokenPrefix) || isKnown({ vmId, token })) continue;
         const job = await Job.fromId(this.#worker(pool), vmId);
-        if (job !== undefined) found.push({ vmId, pool, token, epoch: job.attemptsStarted, data: readJobData(job.data) });
+        if (job !== undefined)
+          found.push({ vmId, pool, token, epoch: job.attemptsStarted, data: readJobData(job.data) });
       }
     }
     return found;

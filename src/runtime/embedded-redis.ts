@@ -129,7 +129,12 @@ export class EmbeddedRedis implements AsyncDisposable {
       if (this.#closing !== undefined) await server.stop();
       else this.#watch(server);
     } catch (error) {
-      this.#fail(new Error("the private redis-server is gone and could not be started again", { cause: error }));
+      const why = error instanceof Error ? error.message : String(error);
+      this.#fail(
+        new DroverError("redis_unavailable", `the private redis-server is gone and cannot be started again: ${why}`, {
+          cause: error,
+        }),
+      );
     }
   }
 }

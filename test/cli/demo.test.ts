@@ -3,9 +3,12 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { waitFor } from "../helpers/wait-for.ts";
 import { cleanEnv, pidsWith, ROOT } from "./drover-process.ts";
+
+/** Real boots, beside other groups that boot, too. */
+vi.setConfig({ testTimeout: 180_000 });
 
 let home = "";
 
@@ -30,7 +33,7 @@ function startDemo(...words: readonly string[]) {
     output += chunk.toString();
   });
   const has = (text: string) =>
-    waitFor(() => output.includes(text), { timeoutMs: 60_000, what: `"${text}" in the demo's output:\n${output}` });
+    waitFor(() => output.includes(text), { timeoutMs: 120_000, what: `"${text}" in the demo's output:\n${output}` });
   return { child, has, output: () => output };
 }
 
@@ -79,7 +82,7 @@ test("killed outright it leaves nothing running either", async () => {
   await demo.has("running ");
   demo.child.kill("SIGKILL");
   await demo.child;
-  await waitFor(async () => (await leftovers()).length === 0, { timeoutMs: 40_000, what: "the end of everything" });
+  await waitFor(async () => (await leftovers()).length === 0, { timeoutMs: 60_000, what: "the end of everything" });
 });
 
 test("an unknown word gives the usage", async () => {

@@ -77,7 +77,7 @@ export async function startUp(env: Record<string, string> = {}) {
       if (hasEnded) throw new Error(`drover up has ended:\n${output}`);
       return output.includes("drover is up");
     },
-    { timeoutMs: 30_000, what: "drover up" },
+    { timeoutMs: 60_000, what: "drover up" },
   );
   return {
     stateDir,

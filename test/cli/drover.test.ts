@@ -8,6 +8,8 @@ import { waitFor } from "../helpers/wait-for.ts";
 import { buildDrover, cleanEnv, DROVER, drover, pidsWith, startUp } from "./drover-process.ts";
 
 beforeAll(buildDrover);
+/** Several real boots in a row, beside other groups that boot, too. */
+const BOOTS_TIMEOUT_MS = 180_000;
 
 test("without a build it says how to make one", async () => {
   const root = await mkdtemp(join(tmpdir(), "drover-unbuilt-"));
@@ -42,7 +44,7 @@ test("a reader that leaves early is no error", async () => {
   expect([exitCode, stdout, stderr]).toEqual([0, "Manager", ""]);
 });
 
-describe("drover up", () => {
+describe("drover up", { timeout: BOOTS_TIMEOUT_MS }, () => {
   test("runs a VM from its request to its result, and every client command with it", async () => {
     await using up = await startUp();
     expect(up.output()).toContain(`Dashboard  ${up.url}/board`);
@@ -83,7 +85,7 @@ describe("drover up", () => {
 
     const serving = (await up.run("submit", "--server-url", "demo:serve", "--probe", "tcp")).stdout.trim();
     await waitFor(async () => (await up.run("ls", "-q", "--state", "ready")).stdout.trim() === serving, {
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
       what: "the VM to be ready",
     });
     const removed = await up.run("rm", "--wait", serving);
@@ -119,13 +121,13 @@ describe("drover up", () => {
     const first = await startUp({ DROVER_STATE_DIR: stateDir });
     const id = (await first.run("submit", "--server-url", "demo:serve", "--probe", "tcp")).stdout.trim();
     const isReady = async (up: typeof first) => (await up.run("ls", "-q", "--state", "ready")).stdout.trim() === id;
-    await waitFor(() => isReady(first), { timeoutMs: 30_000, what: "the VM to be ready" });
+    await waitFor(() => isReady(first), { timeoutMs: 60_000, what: "the VM to be ready" });
     first.child.kill("SIGTERM");
     expect((await first.child).exitCode).toBe(0);
     expect(await first.leftovers()).toEqual([]);
 
     const second = await startUp({ DROVER_STATE_DIR: stateDir });
-    await waitFor(() => isReady(second), { timeoutMs: 40_000, what: "the VM to be ready again" });
+    await waitFor(() => isReady(second), { timeoutMs: 60_000, what: "the VM to be ready again" });
     expect((await second.run("rm", "--wait", id)).exitCode).toBe(0);
 
     // Killed outright it takes its Redis along, and the next start finds the queue.

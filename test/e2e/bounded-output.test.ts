@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { LIVE_CONSOLE_MAX_BYTES, TAIL_MAX_BYTES, TAIL_MAX_LINES } from "../../src/contract/limits.ts";
 import { isFinal } from "../../src/contract/vm-state.ts";
+import { startDrover } from "../helpers/drover.ts";
 import { bytesBelow } from "../helpers/machine-traces.ts";
 import { sharedDrover } from "../helpers/shared-drover.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { startWorkerProcess } from "../helpers/worker-process.ts";
-import { startDrover } from "../helpers/drover.ts";
 
 const MIB = 1024 * 1024;
 const host = sharedDrover();
@@ -42,7 +42,10 @@ test("it stays flat while no worker runs", async () => {
   await alone.until(vmId, "running");
   await worker.kill();
   const sizes: number[] = [];
-  await waitFor(() => sizes.push(bytesBelow(alone.stateDir)) >= 20, { intervalMs: 100, what: "twenty looks at the disk" });
+  await waitFor(() => sizes.push(bytesBelow(alone.stateDir)) >= 20, {
+    intervalMs: 100,
+    what: "twenty looks at the disk",
+  });
   expect(Math.max(...sizes)).toBeLessThan(MIB);
   await alone.chooseGuest("poweroff");
   await alone.runWorker();

@@ -55,8 +55,13 @@ describe("the whole, with the command line of Cocos", () => {
     expect(argv.slice(1, argv.indexOf("-uuid"))).toEqual(cocos);
     expect(await askAgent(running.address)).toBe(`agent ok ${vmId}`);
     const done = await host().until(vmId, "completed", 110_000);
-    expect(done).toMatchObject({ endReason: "guest_shutdown", result: { exitCode: 0, text: `hello from ${vmId}: 500500` } });
-    expect(done.tail?.console).toContain(`certificates: ca.pem (${CA_CERT.length} bytes) cert.pem (0 bytes) key.pem (0 bytes)`);
+    expect(done).toMatchObject({
+      endReason: "guest_shutdown",
+      result: { exitCode: 0, text: `hello from ${vmId}: 500500` },
+    });
+    expect(done.tail?.console).toContain(
+      `certificates: ca.pem (${CA_CERT.length} bytes) cert.pem (0 bytes) key.pem (0 bytes)`,
+    );
     expect(done.tail?.console).toContain(
       "environment: AGENT_LOG_LEVEL AGENT_CVM_GRPC_URL AGENT_CVM_ID AGENT_CERTS_TOKEN AGENT_CVM_CA_URL AGENT_CVM_GRPC_SERVER_CA_CERTS",
     );
@@ -77,7 +82,11 @@ describe("the same from a disk", () => {
     const running = await host().until(vmId, "running");
     const disk = vmPaths({ stateDir: host().stateDir, vmId, epoch: 1 }).disk;
     const info: unknown = JSON.parse((await execa("qemu-img", ["info", "-U", "--output=json", disk])).stdout);
-    expect(info).toMatchObject({ format: "qcow2", "backing-filename": demoGuest().disk, "virtual-size": 2 * 1024 ** 3 });
+    expect(info).toMatchObject({
+      format: "qcow2",
+      "backing-filename": demoGuest().disk,
+      "virtual-size": 2 * 1024 ** 3,
+    });
     expect(argvOf(vmId)).not.toContain("-kernel");
     expect(await askAgent(running.address)).toBe(`agent ok ${vmId}`);
     const done = await host().until(vmId, "completed", 110_000);

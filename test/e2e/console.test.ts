@@ -15,7 +15,12 @@ const host = sharedDrover();
 /** Another machine's API, as far as files go: a state directory of its own, and only Redis in common. */
 async function startOtherApi() {
   const stateDir = mkdtempSync(join(tmpdir(), "drv-api-"));
-  const env = { ...host().env, DROVER_STATE_DIR: stateDir, HOME: stateDir, MANAGER_HTTP_PORT: String(await freePort()) };
+  const env = {
+    ...host().env,
+    DROVER_STATE_DIR: stateDir,
+    HOME: stateDir,
+    MANAGER_HTTP_PORT: String(await freePort()),
+  };
   const api = await startApi({ config: loadConfig(env).config, logger: pino({ level: "silent" }) });
   return {
     url: api.url,

@@ -10,7 +10,13 @@ describe("how a machine ends", () => {
     await host().chooseGuest("poweroff");
     const vmId = await host().submit();
     const vm = await host().until(vmId, "completed");
-    expect(vm).toMatchObject({ endReason: "guest_shutdown", cause: null, result: null, attempts: { made: 0 }, epoch: 1 });
+    expect(vm).toMatchObject({
+      endReason: "guest_shutdown",
+      cause: null,
+      result: null,
+      attempts: { made: 0 },
+      epoch: 1,
+    });
     const ended = (await host().events(vmId)).at(-1);
     expect(ended).toMatchObject({ type: "vm.completed", data: { reason: "guest_shutdown", exitCode: null } });
   });
@@ -20,7 +26,9 @@ describe("how a machine ends", () => {
     const vmId = await host().submit({ attempts: 3 });
     const vm = await host().until(vmId, "failed");
     expect(vm).toMatchObject({ cause: { code: "guest_panic", fault: "vm" }, attempts: { made: 3, max: 3 }, epoch: 3 });
-    expect(vm.launches.map(({ epoch, cause }) => [epoch, cause?.code])).toEqual([1, 2, 3].map((epoch) => [epoch, "guest_panic"]));
+    expect(vm.launches.map(({ epoch, cause }) => [epoch, cause?.code])).toEqual(
+      [1, 2, 3].map((epoch) => [epoch, "guest_panic"]),
+    );
     const events = await host().events(vmId);
     expect(events.filter(({ type }) => type === "vm.retrying").map(({ data }) => data["attempt"])).toEqual([1, 2]);
     expect(events.at(-1)).toMatchObject({ type: "vm.failed", data: { attempt: 3, cause: { code: "guest_panic" } } });
@@ -56,7 +64,9 @@ describe("how a machine ends", () => {
     const vmId = await host().submit();
     await host().until(vmId, "running");
     const said = (line: string) => line.includes("guest-rebooted") && line.includes(vmId);
-    await waitFor(() => host().logs().split("\n").filter(said).length >= 2, { what: "two reboots in the worker's log" });
+    await waitFor(() => host().logs().split("\n").filter(said).length >= 2, {
+      what: "two reboots in the worker's log",
+    });
     expect((await host().get(vmId)).state).toBe("running");
   });
 
@@ -84,7 +94,12 @@ describe("what a guest hands back", () => {
   });
 
   test("with retryComputation it is retried, in the next epoch and after the backoff", async () => {
-    const vmId = await host().submit({ agentCvmServerUrl: "demo:exit:3", result: true, retryComputation: true, attempts: 2 });
+    const vmId = await host().submit({
+      agentCvmServerUrl: "demo:exit:3",
+      result: true,
+      retryComputation: true,
+      attempts: 2,
+    });
     const vm = await host().until(vmId, "failed");
     expect(vm).toMatchObject({ cause: { code: "computation_failed" }, attempts: { made: 2, max: 2 }, epoch: 2 });
     const events = await host().events(vmId);

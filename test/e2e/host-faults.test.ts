@@ -123,7 +123,16 @@ describe("on a lone host a VM fails with the cause, and leaves nothing:", () => 
     const monitor = ["-monitor", "none", "-display", "none", "-nodefaults"];
     const writer = execa(
       "qemu-system-x86_64",
-      ["-machine", "none", "-S", ...monitor, "-blockdev", `driver=qcow2,node-name=d,file.driver=file,file.filename=${image}`, "-qmp", "stdio"],
+      [
+        "-machine",
+        "none",
+        "-S",
+        ...monitor,
+        "-blockdev",
+        `driver=qcow2,node-name=d,file.driver=file,file.filename=${image}`,
+        "-qmp",
+        "stdio",
+      ],
       { reject: false, stdin: "pipe" },
     );
     try {
@@ -141,7 +150,9 @@ describe("on a lone host a VM fails with the cause, and leaves nothing:", () => 
     // A mount namespace without /dev/kvm, whatever the machine has.
     const hidden = join(files, "qemu-without-kvm");
     const script = `mount --bind /dev/null /dev/kvm 2>/dev/null; exec qemu-system-x86_64 "$@"`;
-    writeFileSync(hidden, `#!/bin/sh\nexec unshare --mount --map-root-user sh -c '${script}' sh "$@"\n`, { mode: 0o755 });
+    writeFileSync(hidden, `#!/bin/sh\nexec unshare --mount --map-root-user sh -c '${script}' sh "$@"\n`, {
+      mode: 0o755,
+    });
     const works = await execa("unshare", ["--mount", "--map-root-user", "true"], { reject: false });
     if (works.failed) return context.skip("no user namespaces here");
     const vm = await failOn({ MANAGER_QEMU_ENABLE_KVM: "true", MANAGER_QEMU_BIN_PATH: hidden });
@@ -152,7 +163,16 @@ describe("on a lone host a VM fails with the cause, and leaves nothing:", () => 
 test("where another host lives, the VM goes back to the queue without using an attempt and keeps away from here", async () => {
   const registry = new HostRegistry({ redis: host().client, keys: host().keys });
   const other = HostDescription.parse({
-    ...{ v: 1, hostId: "other", stateId: "s", bootId: "b", pid: 1, version: "0", address: "10.0.0.2", pools: ["default"] },
+    ...{
+      v: 1,
+      hostId: "other",
+      stateId: "s",
+      bootId: "b",
+      pid: 1,
+      version: "0",
+      address: "10.0.0.2",
+      pools: ["default"],
+    },
     ...{ slots: 1, ports: { first: 6100, last: 6200 }, tee: "none", accel: "kvm", startedAtMs: 1 },
   });
   await registry.announce(other, 60_000);
@@ -160,7 +180,11 @@ test("where another host lives, the VM goes back to the queue without using an a
   const vmId = await host().submit();
   const { data } = await host().untilEvent(vmId, "vm.queued", 2);
   expect(data).toMatchObject({ reason: "requeued", cause: { code: "kernel_missing" } });
-  expect(await host().get(vmId)).toMatchObject({ state: "queued", attempts: { made: 0 }, cause: { code: "kernel_missing" } });
+  expect(await host().get(vmId)).toMatchObject({
+    state: "queued",
+    attempts: { made: 0 },
+    cause: { code: "kernel_missing" },
+  });
   // Only this host lives in truth, so that it is offered the VM again, and passes it on unlaunched.
   const fetches = () => host().client.hget(host().keys.bull("vm.default", vmId), "ats");
   await expect.poll(async () => Number(await fetches()), { timeout: 10_000 }).toBeGreaterThanOrEqual(2);
@@ -171,4 +195,3 @@ test("where another host lives, the VM goes back to the queue without using an a
   await host().client.srem(host().keys.hosts, "other");
   await worker.stop();
 });
-

@@ -18,7 +18,9 @@ describe("a port that a foreign process holds", () => {
     const vm = await host().until(vmId, "running");
     expect(vm).toMatchObject({ address: { port: first + 1 }, attempts: { made: 0 }, epoch: 1 });
     const changed = (await host().events(vmId)).filter(({ type }) => type === "vm.port_changed");
-    expect(changed.map(({ data }) => data)).toEqual([expect.objectContaining({ setAside: first, port: first + 1, epoch: 1 })]);
+    expect(changed.map(({ data }) => data)).toEqual([
+      expect.objectContaining({ setAside: first, port: first + 1, epoch: 1 }),
+    ]);
     await expectAgreement(host(), { foreignPorts: [first] });
   });
 
@@ -79,7 +81,11 @@ describe("a range of two ports", () => {
   test("never gives out the port of drover's own API", async () => {
     const ports = nextPorts(3);
     const own = ports.first + 1;
-    await using host = await startDrover({ rom: "obedient", ports, env: { MANAGER_MAX_VMS: "0", MANAGER_HTTP_PORT: String(own) } });
+    await using host = await startDrover({
+      rom: "obedient",
+      ports,
+      env: { MANAGER_MAX_VMS: "0", MANAGER_HTTP_PORT: String(own) },
+    });
     const [one, two, three] = [await host.submit(), await host.submit(), await host.submit()];
     expect((await host.until(one, "running")).address?.port).toBe(ports.first);
     expect((await host.until(two, "running")).address?.port).toBe(ports.last);

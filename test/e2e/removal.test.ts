@@ -68,7 +68,13 @@ describe("a VM that a host has is stopped by it,", () => {
     await host().until(vmId, "starting");
     await host().remove(vmId);
     await host().until(vmId, "removed");
-    expect(types(await host().events(vmId))).toEqual(["queued", "preparing", "starting", "removal_requested", "removed"]);
+    expect(types(await host().events(vmId))).toEqual([
+      "queued",
+      "preparing",
+      "starting",
+      "removal_requested",
+      "removed",
+    ]);
   });
 
   test("while it runs: the guest is asked, and obeys", async () => {
@@ -101,7 +107,10 @@ describe("a VM that a host has is stopped by it,", () => {
     await host().until(vmId, "removed");
     expect((await host().remove(vmId)).status).toBe(200);
     const events = types(await host().events(vmId));
-    expect(events.filter((type) => type === "removal_requested" || type === "removed")).toEqual(["removal_requested", "removed"]);
+    expect(events.filter((type) => type === "removal_requested" || type === "removed")).toEqual([
+      "removal_requested",
+      "removed",
+    ]);
   });
 
   test("however soon after its submission it is asked for", async () => {
@@ -160,7 +169,10 @@ describe("a host that was not told", () => {
   test("finds the mark by itself when the job of the removal is lost", async () => {
     const vmId = await host().submit();
     await host().until(vmId, "running");
-    const queue = new Queue(removeQueueName(host().worker?.hostId ?? ""), { connection: host().client, prefix: host().keys.prefix });
+    const queue = new Queue(removeQueueName(host().worker?.hostId ?? ""), {
+      connection: host().client,
+      prefix: host().keys.prefix,
+    });
     await queue.pause();
     expect((await host().remove(vmId)).status).toBe(202);
     expect(await queue.remove(`remove-${vmId}`)).toBe(1);

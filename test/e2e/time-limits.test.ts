@@ -14,11 +14,23 @@ describe("ttl", () => {
     const second = await host().submit({ ttl: "1s" });
     const running = await host().until(first, "running");
     expect(msBetween(running.runningAt, running.expiresAt)).toBeCloseTo(1_000, -2);
-    expect(await host().until(first, "expired")).toMatchObject({ endReason: "ttl", removal: { reason: "ttl" }, cause: null });
+    expect(await host().until(first, "expired")).toMatchObject({
+      endReason: "ttl",
+      removal: { reason: "ttl" },
+      cause: null,
+    });
     expect(await host().until(second, "running"), "it has waited for longer than its ttl").toMatchObject({ epoch: 1 });
     expect(await host().until(second, "expired")).toMatchObject({ endReason: "ttl" });
     const events = await host().events(second);
-    expect(types(events)).toEqual(["queued", "preparing", "starting", "running", "removal_requested", "stopping", "expired"]);
+    expect(types(events)).toEqual([
+      "queued",
+      "preparing",
+      "starting",
+      "running",
+      "removal_requested",
+      "stopping",
+      "expired",
+    ]);
     expect(events.at(-1)?.data).toEqual({ reason: "ttl" });
   });
 
@@ -48,7 +60,12 @@ describe("a VM that no host has", () => {
   test("expires with its queueTimeout before any launch, and not after one", async () => {
     await using host = await startDrover({ rom: "idle", worker: false });
     const lost = await host.submit({ queueTimeout: "300ms" });
-    expect(await host.until(lost, "expired")).toMatchObject({ endReason: "queue_timeout", epoch: 0, host: null, launches: [] });
+    expect(await host.until(lost, "expired")).toMatchObject({
+      endReason: "queue_timeout",
+      epoch: 0,
+      host: null,
+      launches: [],
+    });
     expect(types(await host.events(lost))).toEqual(["queued", "removal_requested", "expired"]);
     const kept = await host.submit({ queueTimeout: "2s" });
     await host.runWorker();

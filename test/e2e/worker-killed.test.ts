@@ -93,7 +93,10 @@ describe("after a worker was killed, the next one of the host", () => {
     await host.runWorker();
     await host.until(vmId, "retrying");
     const retrying = (await host.events(vmId)).at(-1);
-    expect(retrying).toMatchObject({ type: "vm.retrying", data: { attempt: 1, delayMs: plan.delayMs, cause: { code: "qemu_killed" } } });
+    expect(retrying).toMatchObject({
+      type: "vm.retrying",
+      data: { attempt: 1, delayMs: plan.delayMs, cause: { code: "qemu_killed" } },
+    });
     await expectAgreement(host);
     await removeAll(host);
   });

@@ -17,7 +17,12 @@ describe("a worker that stops", () => {
     await host.worker?.stop();
     expect(machinesOf(new Set(vmIds))).toEqual([]);
     for (const vmId of vmIds) {
-      expect(await host.get(vmId)).toMatchObject({ state: "queued", attempts: { made: 0 }, address: null, cause: null });
+      expect(await host.get(vmId)).toMatchObject({
+        state: "queued",
+        attempts: { made: 0 },
+        address: null,
+        cause: null,
+      });
       expect((await host.events(vmId)).at(-1)).toMatchObject({ type: "vm.queued", data: { reason: "released" } });
     }
     await expectAgreement(host);

@@ -46,8 +46,11 @@ export function nextPorts(count = 10): { first: number; last: number } {
 export async function startDrover(options: DroverOptions = {}) {
   const scope = new Scope();
   const redis = options.redis ?? scope.own(await startRedis(), (server) => server.stop());
-  const stateDir = scope.own(mkdtempSync(join(tmpdir(), "drv-")), (dir) => rmSync(dir, { recursive: true, force: true }));
-  const rom = options.rom === undefined ? undefined : scope.own(await makeRomMachine(options.rom), (made) => made.dispose());
+  const stateDir = scope.own(mkdtempSync(join(tmpdir(), "drv-")), (dir) =>
+    rmSync(dir, { recursive: true, force: true }),
+  );
+  const rom =
+    options.rom === undefined ? undefined : scope.own(await makeRomMachine(options.rom), (made) => made.dispose());
   const ports = options.ports ?? nextPorts();
   const env: Record<string, string> = {
     HOME: stateDir,

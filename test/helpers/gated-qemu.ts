@@ -30,7 +30,9 @@ export function makeGatedQemu(): GatedQemu {
     },
     async open() {
       // ENXIO until somebody waits at the other end.
-      const fd = await waitFor(() => ({ fd: openSync(gate, constants.O_WRONLY | constants.O_NONBLOCK) }), { what: "a QEMU at the gate" });
+      const fd = await waitFor(() => ({ fd: openSync(gate, constants.O_WRONLY | constants.O_NONBLOCK) }), {
+        what: "a QEMU at the gate",
+      });
       rmSync(gate);
       closeSync(fd.fd);
     },

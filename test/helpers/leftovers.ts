@@ -1,5 +1,5 @@
-import { PortSlots } from "../../src/queue/port-slots.ts";
 import { bootId } from "../../src/qemu/process-identity.ts";
+import { PortSlots } from "../../src/queue/port-slots.ts";
 import type { Drover } from "./drover.ts";
 import { filesBelow, listeningPorts, machinesOf, processesNaming } from "./machine-traces.ts";
 import { holdsResources, type RecordFacts, readFacts, redisProblems } from "./redis-traces.ts";
@@ -46,18 +46,25 @@ export async function expectAgreement(world: World, exceptions: Exceptions = {})
   }
 }
 
-async function portProblems({ client, keys, ports, config }: World, live: readonly RecordFacts[], { foreignPorts = [] }: Exceptions): Promise<string[]> {
+async function portProblems(
+  { client, keys, ports, config }: World,
+  live: readonly RecordFacts[],
+  { foreignPorts = [] }: Exceptions,
+): Promise<string[]> {
   const slots = new PortSlots({ redis: client, keys, bootId: bootId(), range: { ...ports, reserved: [] } });
   const held = await slots.list();
   const problems = held
     .filter((slot) => !live.some((vm) => vm.vmId === slot.vmId && vm.port === slot.port && vm.epoch === slot.epoch))
     .map((slot) => `port ${slot.port} is held for ${slot.vmId}, launch ${slot.epoch}, which does not have it`);
   for (const { vmId, port } of live)
-    if (port !== undefined && !held.some((slot) => slot.vmId === vmId && slot.port === port)) problems.push(`${vmId} says port ${port} and does not hold it`);
+    if (port !== undefined && !held.some((slot) => slot.vmId === vmId && slot.port === port))
+      problems.push(`${vmId} says port ${port} and does not hold it`);
   const bound = listeningPorts(ports).filter((port) => !foreignPorts.includes(port) && port !== config.http.port);
-  for (const port of bound) if (!live.some((vm) => vm.port === port)) problems.push(`somebody listens on port ${port}, and no VM has it`);
+  for (const port of bound)
+    if (!live.some((vm) => vm.port === port)) problems.push(`somebody listens on port ${port}, and no VM has it`);
   for (const { vmId, port, state } of live)
-    if (port !== undefined && ["running", "ready"].includes(state) && !bound.includes(port)) problems.push(`nobody listens on port ${port} of ${vmId}`);
+    if (port !== undefined && ["running", "ready"].includes(state) && !bound.includes(port))
+      problems.push(`nobody listens on port ${port} of ${vmId}`);
   return problems;
 }
 
@@ -65,7 +72,11 @@ function processProblems({ stateDir }: World, records: readonly RecordFacts[]): 
   const machines = machinesOf(new Set(records.map(({ vmId }) => vmId)));
   const problems = records.flatMap((record) => {
     const count = machines.filter(({ uuid }) => uuid === record.vmId).length;
-    const right = ["running", "ready"].includes(record.state) ? count === 1 : holdsResources(record) ? count <= 1 : count === 0;
+    const right = ["running", "ready"].includes(record.state)
+      ? count === 1
+      : holdsResources(record)
+        ? count <= 1
+        : count === 0;
     return right ? [] : [`${record.vmId} is ${record.state} and has ${count} processes`];
   });
   const liveIds = records.filter(holdsResources).map(({ vmId }) => vmId);

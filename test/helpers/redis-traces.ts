@@ -36,7 +36,11 @@ export async function readFacts(redis: RedisClient, keys: RedisKeys): Promise<Re
 }
 
 /** What of Redis does not fit to the records: keys that should be gone, sets and queues that say something else. */
-export async function redisProblems(redis: RedisClient, keys: RedisKeys, records: readonly RecordFacts[]): Promise<string[]> {
+export async function redisProblems(
+  redis: RedisClient,
+  keys: RedisKeys,
+  records: readonly RecordFacts[],
+): Promise<string[]> {
   return [
     ...(await keyProblems(redis, keys, records)),
     ...(await indexProblems(redis, keys, records)),
@@ -46,7 +50,8 @@ export async function redisProblems(redis: RedisClient, keys: RedisKeys, records
 }
 
 /** Keys that outlive every VM, or say nothing of a single one. */
-const LASTING = /^(events|vms|vms:[^:]+|state:[a-z]+|pending-jobs|deadlines|expiry|fairness:.+|ports(-lru|-aside)?:.+|host:.+|lease:.+|pools|hosts|mark:.+|idempotency:.+|vm(-remove)?\.[^:]+:(meta|id|events|marker|pc|completed|failed|delayed|prioritized|active|wait|stalled-check|metrics.*))$/;
+const LASTING =
+  /^(events|vms|vms:[^:]+|state:[a-z]+|pending-jobs|deadlines|expiry|fairness:.+|ports(-lru|-aside)?:.+|host:.+|lease:.+|pools|hosts|mark:.+|idempotency:.+|vm(-remove)?\.[^:]+:(meta|id|events|marker|pc|completed|failed|delayed|prioritized|active|wait|stalled-check|metrics.*))$/;
 
 async function keyProblems(redis: RedisClient, keys: RedisKeys, records: readonly RecordFacts[]): Promise<string[]> {
   const byId = new Map(records.map((record) => [record.vmId, record]));
@@ -71,18 +76,25 @@ async function keyProblems(redis: RedisClient, keys: RedisKeys, records: readonl
 async function indexProblems(redis: RedisClient, keys: RedisKeys, records: readonly RecordFacts[]): Promise<string[]> {
   const problems: string[] = [];
   for (const record of records) {
-    const states = new Set(records.map(({ state }) => state).concat(FINAL_STATES, WAITING_STATES, "preparing", "starting", "running", "ready", "stopping"));
+    const states = new Set(
+      records
+        .map(({ state }) => state)
+        .concat(FINAL_STATES, WAITING_STATES, "preparing", "starting", "running", "ready", "stopping"),
+    );
     for (const state of states) {
       const listed = (await redis.zscore(keys.stateVms(state), record.vmId)) !== null;
-      if (listed !== (state === record.state)) problems.push(`${record.vmId} is ${record.state}, and ${listed ? "" : "not "}listed as ${state}`);
+      if (listed !== (state === record.state))
+        problems.push(`${record.vmId} is ${record.state}, and ${listed ? "" : "not "}listed as ${state}`);
     }
     const due = (await redis.zscore(keys.expiry, record.vmId)) !== null;
-    if (due !== isFinal(record.state)) problems.push(`${record.vmId} is ${record.state}, and ${due ? "" : "not "}to be purged`);
+    if (due !== isFinal(record.state))
+      problems.push(`${record.vmId} is ${record.state}, and ${due ? "" : "not "}to be purged`);
   }
   const finals = new Set(records.filter(({ state }) => isFinal(state)).map(({ vmId }) => vmId));
   for (const deadline of await redis.zrange(keys.deadlines, "0", "-1"))
     if (finals.has(deadline.slice(2))) problems.push(`deadline ${deadline} is left of a VM that has ended`);
-  for (const vmId of await redis.zrange(keys.pendingJobs, "0", "-1")) problems.push(`${vmId} waits for its job to be added`);
+  for (const vmId of await redis.zrange(keys.pendingJobs, "0", "-1"))
+    problems.push(`${vmId} waits for its job to be added`);
   return problems;
 }
 
@@ -103,7 +115,8 @@ async function queueProblems(redis: RedisClient, keys: RedisKeys, records: reado
     for (const record of records.filter((one) => one.pool === pool)) {
       const found = Object.keys(places).filter((place) => places[place]?.includes(record.vmId));
       const wanted = placeOf(record);
-      if (found.join() !== wanted) problems.push(`the job of ${record.vmId} (${record.state}) is ${found.join(" and ") || "gone"}, not ${wanted}`);
+      if (found.join() !== wanted)
+        problems.push(`the job of ${record.vmId} (${record.state}) is ${found.join(" and ") || "gone"}, not ${wanted}`);
     }
   }
   return problems;
@@ -130,7 +143,9 @@ async function eventProblems(redis: RedisClient, keys: RedisKeys, records: reado
     const problems: string[] = [];
     if (numbers.some((number, index) => number !== index + 1) || numbers.length !== seq)
       problems.push(`the events of ${vmId} are numbered ${numbers.join()}, its record counts ${seq}`);
-    const states = events.map(({ type }) => type.slice("vm.".length)).filter((name) => !["port_changed", "removal_requested"].includes(name));
+    const states = events
+      .map(({ type }) => type.slice("vm.".length))
+      .filter((name) => !["port_changed", "removal_requested"].includes(name));
     if (states.at(-1) !== state) problems.push(`the last event of ${vmId} is ${states.at(-1)}, its state ${state}`);
     return problems;
   });

@@ -8,7 +8,9 @@ import { expectAgreement } from "./leftovers.ts";
  * One world for all tests of a file (or `describe`). After each test the VMs that it left alive are removed by force
  * and everything is compared: Redis, processes, ports, files. So a test that leaks fails, and not the one after it.
  */
-export function sharedDrover(options: DroverOptions | (() => DroverOptions | Promise<DroverOptions>) = {}): () => Drover {
+export function sharedDrover(
+  options: DroverOptions | (() => DroverOptions | Promise<DroverOptions>) = {},
+): () => Drover {
   let drover: Drover | undefined;
   const current = (): Drover => {
     if (drover === undefined) throw new Error("the world is not there yet");

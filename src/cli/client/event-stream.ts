@@ -42,7 +42,8 @@ export async function* streamEvents(target: ApiTarget, options: StreamOptions): 
         yield item;
       }
     } catch (error) {
-      const mayRecover = error instanceof CliError && error.exitCode === EXIT.unreachable;
+      const mayRecover =
+        error instanceof CliError && error.exitCode === EXIT.unreachable && error.code !== "foreign_reply";
       if (!place.again || !mayRecover) throw error;
       lostAtMs ??= Date.now();
       if (Date.now() - lostAtMs > (options.patienceMs ?? PATIENCE_MS)) throw error;
@@ -76,7 +77,8 @@ async function* readOnce(
     for await (const chunk of body) {
       timer.refresh();
       for (const message of parser.push(decoder.decode(chunk, { stream: true }))) {
-        yield toItem(target, message);
+        const item = toItem(target, message);
+        if (item !== undefined) yield item;
         place.lastId = message.id ?? place.lastId;
       }
       place.lastId = parser.lastId ?? place.lastId;
@@ -95,7 +97,8 @@ function silentError(target: ApiTarget): CliError {
   });
 }
 
-function toItem(target: ApiTarget, message: SseMessage): StreamItem {
+/** Undefined for an event of a newer API that this drover has no words for. */
+function toItem(target: ApiTarget, message: SseMessage): StreamItem | undefined {
   let json: unknown;
   try {
     json = JSON.parse(message.data);
@@ -108,9 +111,7 @@ function toItem(target: ApiTarget, message: SseMessage): StreamItem {
     return { kind: "gap", notice: notice.data };
   }
   const event = CloudEvent.safeParse(json);
-  if (!event.success)
-    throw foreignReply(target.baseUrl, `an event of type '${message.event}' that this drover does not know`);
-  return { kind: "event", event: event.data, streamId: message.id };
+  return event.success ? { kind: "event", event: event.data, streamId: message.id } : undefined;
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -71,6 +71,7 @@ function wayOut(problem: Problem, response: Response): string | undefined {
     case "host_not_allowed":
       return "Add the host name of your URL to DROVER_ALLOWED_HOSTS of the API, or use its address.";
     case "redis_unavailable":
+      if (problem.detail.includes("try again")) return undefined;
       return `The API waits for Redis; try again${after === undefined ? "" : ` in ${after} s`}.`;
     case "internal_error":
       return problem.requestId === undefined

@@ -12,13 +12,24 @@ const PAUSE_MAX_MS = 10_000;
 /** What another try may mend: a full or briefly headless API, an answer lost on the way. */
 const PASSING = new Set(["too_many_requests", "redis_unavailable", "shutting_down", "connection_failed", "no_answer"]);
 
+export interface PatientSubmit {
+  readonly request: VmRequest;
+  readonly idempotencyKey: string;
+  /** Told before each further try. */
+  readonly onRetry: (why: CliError) => void;
+}
+
 /** Submits one request, several times if need be: the idempotency key makes that safe. */
-export async function submitPatiently(api: ApiClient, request: VmRequest, idempotencyKey: string): Promise<VmAccepted> {
+export async function submitPatiently(
+  api: ApiClient,
+  { request, idempotencyKey, onRetry }: PatientSubmit,
+): Promise<VmAccepted> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await api.submit(request, idempotencyKey);
     } catch (error) {
       if (!(error instanceof CliError) || !PASSING.has(error.code) || attempt === TRIES_MAX) throw error;
+      onRetry(error);
       const asked = error.cause instanceof RetryAfter ? error.cause.seconds : undefined;
       const pauseMs = asked === undefined ? PAUSE_FIRST_MS * 2 ** (attempt - 1) : asked * 1000;
       await delay(Math.min(pauseMs, PAUSE_MAX_MS), undefined, { signal: api.target.signal }).catch(() => {

@@ -6,6 +6,7 @@ import { UsageError } from "../cli-error.ts";
 import { submitPatiently } from "../client/submit-patiently.ts";
 import { newCommand } from "../new-command.ts";
 import { durationMs } from "../number-option.ts";
+import { retryTeller } from "../print-error.ts";
 import { addRequestFlags } from "../request-flags.ts";
 import { requestFromFlags } from "../request-from-flags.ts";
 import { checkRequest, type InputRequest, readRequests } from "../request-input.ts";
@@ -66,7 +67,8 @@ async function submitOne(
   const { terminal } = context;
   const { api, json } = session;
   const report = plan.wait ? await WaitReport.open(session, context) : undefined;
-  const vm = await submitPatiently(api, request, plan.idempotencyKey);
+  const onRetry = retryTeller(terminal, { json });
+  const vm = await submitPatiently(api, { request, idempotencyKey: plan.idempotencyKey, onRetry });
   if (json && report === undefined) return terminal.out(jsonDocument(vm));
   if (!json) await terminal.out(`${vm.id}\n`);
   if (vm.replayed) terminal.err("This key was used before: this is the VM of that request.\n");

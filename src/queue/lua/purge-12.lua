@@ -9,7 +9,7 @@ local args = cjson.decode(ARGV[1])
 local now = nowMs()
 local due = redis.call("ZSCORE", KEYS[9], args.vmId)
 if not due or tonumber(due) > now then return 0 end
-local record = redis.call("HMGET", KEYS[1], "state", "idempotencyKey", "createdAtMs")
+local record = redis.call("HMGET", KEYS[1], "state", "idempotencyKey", "createdAtMs", "owner")
 if record[1] and not contains(args.final, record[1]) then
   redis.call("ZREM", KEYS[9], args.vmId)
   return 0
@@ -27,5 +27,7 @@ redis.call("ZREM", KEYS[9], args.vmId)
 redis.call("ZREM", KEYS[11], args.vmId)
 redis.call("ZREM", KEYS[12], args.vmId)
 redis.call("DEL", KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[10], KEYS[10] .. ":logs", KEYS[10] .. ":lock")
-redis.call("SET", KEYS[8], '{"reason":"purged","by":"drover","atMs":' .. digits(now) .. "}", "PX", args.marksMs)
+local owner = cjson.encode(record[4] or "")
+local tombstone = '{"reason":"purged","by":"drover","owner":' .. owner .. ',"atMs":' .. digits(now) .. "}"
+redis.call("SET", KEYS[8], tombstone, "PX", args.marksMs)
 return 1

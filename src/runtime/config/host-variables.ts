@@ -69,7 +69,7 @@ export const REDIS_VARIABLES = {
     type: timeout,
     default: "2s",
     group: "redis",
-    doc: "How long the API waits for an answer of Redis before it says 503.",
+    doc: "How long the API waits for one answer of a Redis that is alive; one that is silent is 503 within 250 ms.",
   }),
 };
 

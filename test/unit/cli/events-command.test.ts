@@ -106,3 +106,21 @@ test("filters go to the API, and --follow must be said", async () => {
   expect((await runCli(["events", "--url", api.url])).exitCode).toBe(2);
   expect((await runCli(["events", "-f", "--after", "x"])).exitCode).toBe(2);
 });
+
+test("an event of a newer API is passed over, a stranger's stream is an error", async () => {
+  const { out, err } = await follow(
+    [],
+    () => {
+      api.sendRaw('id: 1-0\nevent: vm.teleported\ndata: {"type":"vm.teleported"}\n\n');
+      api.emit(A, "vm.queued", { pool: "default", reason: "accepted" });
+    },
+    (text) => text.includes("queued"),
+  );
+  expect([err, out.trim().split("\n").length]).toEqual(["", 1]);
+  const foreign = await follow(
+    [],
+    () => api.sendRaw("data: hello\n\n"),
+    () => false,
+  );
+  expect([foreign.exitCode, foreign.err]).toEqual([4, expect.stringContaining("DROVER_URL")]);
+});

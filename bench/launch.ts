@@ -8,9 +8,10 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { BareQemu } from "./bare-qemu.ts";
 import { startDroverProcess } from "./drover-process.ts";
@@ -20,6 +21,8 @@ import { formatSummary, type Summary, summarize } from "./statistics.ts";
 
 const WARM_UP_ROUNDS = 3;
 const ROUND_TRIP_VMS = 10;
+/** Between rounds, so that neither side meets what the one before has left running (a spare overlay, a dying QEMU). */
+const ROUND_PAUSE_MS = 500;
 /** What the work costs with the libvirt of Debian 12, on the machine of the facts that this project started from. */
 const LIBVIRT = { start: 6.8, remove: 159 };
 
@@ -51,7 +54,9 @@ let roundTrips: RoundTrips | undefined;
 
 try {
   for (let round = -WARM_UP_ROUNDS; round < Number(values.rounds); round++) {
+    await delay(ROUND_PAUSE_MS);
     const ours = await oneVm();
+    await delay(ROUND_PAUSE_MS);
     const bare = await oneBare(ours.command);
     if (round < 0) continue; // caches of page, qemu-img and JIT
     samples.droverStart.push(ours.startMs);
@@ -59,8 +64,7 @@ try {
     samples.bareStart.push(bare.startMs);
     samples.bareRemove.push(bare.removeMs);
   }
-  const redisUrl = readFileSync(join(drover.stateDir, "redis", "url"), "utf8").trim();
-  roundTrips = await countRoundTrips(redisUrl, ROUND_TRIP_VMS, async () => {
+  roundTrips = await countRoundTrips(drover.redisUrl, ROUND_TRIP_VMS, async () => {
     for (let i = 0; i < ROUND_TRIP_VMS; i++) await oneVm();
   });
 } finally {

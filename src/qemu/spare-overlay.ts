@@ -1,8 +1,11 @@
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { pause } from "./bounded-wait.ts";
 import { type DiskRequest, diskSizeGib, prepareDisk } from "./disk-image.ts";
 import { DiskSources } from "./disk-source.ts";
 import { errnoOf } from "./file-failure.ts";
+
+const REFILL_AFTER_MS = 250;
 
 type OverlayRequest = Pick<DiskRequest, "sourceFile" | "destinationFile" | "format" | "mode" | "signal">;
 
@@ -51,6 +54,8 @@ export class SpareOverlay {
 
   async #makeNext({ sourceFile, format, mode }: OverlayRequest): Promise<void> {
     const { signal } = this.#closing;
+    // Not beside the QEMU that is about to start: that one is waited for.
+    await pause(REFILL_AFTER_MS, signal).catch(() => undefined); // closing: nothing is made
     const file = join(this.#dir, `overlay-${this.#made++}.qcow2`);
     try {
       const key = await this.#keyOf({ sourceFile, format, mode });

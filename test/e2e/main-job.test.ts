@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { startDrover } from "../helpers/drover.ts";
+import { expectAgreement } from "../helpers/leftovers.ts";
 
 test("a request becomes a running VM and ends well, with every step an event and nothing left behind", async () => {
   await using drover = await startDrover();
@@ -17,4 +18,5 @@ test("a request becomes a running VM and ends well, with every step an event and
     "vm.ready",
     "vm.completed",
   ]);
+  await expectAgreement(drover);
 });

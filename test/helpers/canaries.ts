@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { RedisClient } from "../../src/queue/connection.ts";
 
 /** Words that occur nowhere else, one in each secret field of a request. */
-export const CANARIES = {
+const CANARIES = {
   agentCertsToken: "CanaryTokenQ7fWz2Lx",
   awsAccessKeyId: "CanaryAwsIdP3kVb9Nd",
   awsSecretAccessKey: "CanaryAwsSecretH5tRj8Ym",

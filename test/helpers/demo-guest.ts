@@ -37,15 +37,3 @@ export function quickGuestEnv(): Record<string, string> {
     MANAGER_QEMU_KERNEL_CMDLINE: QUICK_CMDLINE,
   };
 }
-
-/**
- * Variables of a machine without a guest: SeaBIOS looks for something to boot and finds nothing. Real QEMU, real QMP,
- * 15 ms of processor time; for everything that needs a VM and no operating system in it.
- */
-export function emptyGuestEnv(): Record<string, string> {
-  return {
-    ...quickGuestEnv(),
-    MANAGER_QEMU_MEMORY_SIZE: "64M",
-    MANAGER_QEMU_KERNEL_CMDLINE: "quiet console=ttyS0 drover.demo=silent",
-  };
-}

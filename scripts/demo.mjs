@@ -6,6 +6,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chooseAccelerator } from "./accelerator.mjs";
+import { anySignal } from "./demo/any-signal.mjs";
 import { demoEnvironment, demoStateDir, freeHttpPort } from "./demo/environment.mjs";
 import { showOneVm } from "./demo/one-vm.mjs";
 import { Screen } from "./demo/screen.mjs";
@@ -84,7 +85,7 @@ async function demo({ once }) {
     root: ROOT,
     stateDir,
     url,
-    signal: AbortSignal.any([stop.signal, up.ended]),
+    signal: anySignal(stop.signal, up.ended),
   });
   if (once) return completed ? 0 : 1;
   screen.addresses({ url, stateDir, logFile: up.logFile, isDefaultUrl: port === KNOWN_PORT });

@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
+import { anySignal } from "./any-signal.mjs";
 import { tryPort } from "./environment.mjs";
 import { GuestConsole } from "./guest-console.mjs";
 import { INDENT, wrapWords } from "./screen.mjs";
@@ -35,10 +36,11 @@ export async function showOneVm({ screen, root, stateDir, url, signal }) {
   const { consoleLines } = await from("cli/render/console-text.js");
   const done = new AbortController();
   const consoleEnd = new AbortController();
-  const limit = AbortSignal.timeout(LIFE_TIMEOUT_MS);
-  const target = { baseUrl: new URL(`${url}/`), signal: AbortSignal.any([signal, limit, done.signal]) };
+  const late = new Error(`the VM has not ended within ${LIFE_TIMEOUT_MS / 1000} s`);
+  const limit = setTimeout(() => done.abort(late), LIFE_TIMEOUT_MS);
+  const target = { baseUrl: new URL(`${url}/`), signal: anySignal(signal, done.signal) };
   const api = new ApiClient(target);
-  const consoleApi = new ApiClient({ ...target, signal: AbortSignal.any([target.signal, consoleEnd.signal]) });
+  const consoleApi = new ApiClient({ ...target, signal: anySignal(target.signal, consoleEnd.signal) });
 
   const stream = streamEvents(target, {});
   await stream.next(); // the stream stands, so that no event of the VM is missed
@@ -64,6 +66,7 @@ export async function showOneVm({ screen, root, stateDir, url, signal }) {
   consoleEnd.abort(new Error("the VM has ended"));
   const ended = await api.get(vm.id);
   guest.tellRest(ended.tail?.console ?? "");
+  clearTimeout(limit);
   done.abort(new Error("the VM has ended"));
 
   screen.line("");

@@ -3,6 +3,7 @@ import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { findCommand } from "../../guest/build/command.mjs";
+import { anySignal } from "./any-signal.mjs";
 
 const READY_TIMEOUT_MS = 60_000;
 /** The stop ladder of a VM and of Redis together, with room to spare. */
@@ -57,7 +58,7 @@ export class DroverUp {
    * @param {AbortSignal} signal
    */
   async untilEnded(signal) {
-    const either = AbortSignal.any([signal, this.ended]);
+    const either = anySignal(signal, this.ended);
     await new Promise((resolve) => {
       if (either.aborted) resolve(undefined);
       else either.addEventListener("abort", () => resolve(undefined), { once: true });

@@ -1,5 +1,6 @@
 import { CliError } from "./cli-error.ts";
 import { EXIT } from "./exit-codes.ts";
+import { linkSignals } from "./link-signals.ts";
 import { formatSpan } from "./render/age.ts";
 
 /** The context's signal, also aborted when `--timeout` has passed. */
@@ -15,5 +16,5 @@ export function limitedSignal(signal: AbortSignal, timeoutMs: number | undefined
     limit.abort(reason);
   }, timeoutMs);
   timer.unref();
-  return AbortSignal.any([signal, limit.signal]);
+  return linkSignals([signal, limit.signal]).signal;
 }

@@ -5,8 +5,6 @@ import type { VmStore } from "./vm-store.ts";
 import type { VmUpkeep } from "./vm-upkeep.ts";
 
 const BATCH = 200;
-/** An accept adds the job right after the script; only one that died leaves it undone for this long. */
-const PENDING_AGE_MS = 5_000;
 
 /**
  * Finishes what a process that died left half done, and what only time brings: jobs of accepted VMs, time limits,
@@ -56,7 +54,8 @@ export class Sweeper {
   }
 
   async #addMissingJobs(): Promise<void> {
-    for (const vmId of await this.#upkeep.pendingJobs({ ageMs: PENDING_AGE_MS, count: BATCH })) {
+    // An accept adds the job right after its script; to add it a second time would change nothing.
+    for (const vmId of await this.#upkeep.pendingJobs({ ageMs: this.#intervalMs, count: BATCH })) {
       const record = await this.#store.get(vmId);
       if (record === undefined || record.state !== "queued" || record.epoch > 0 || record.removal !== undefined) {
         await this.#upkeep.jobAdded(vmId);

@@ -162,7 +162,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     }),
     new Repeat({
       what: "counting free ports",
-      intervalMs: FREE_PORTS_REFRESH_MS,
+      intervalMs: Math.min(FREE_PORTS_REFRESH_MS, config.reconcileMs),
       step: () => runs.refreshFreePorts(),
       logger,
     }),

@@ -13,7 +13,7 @@ const host = sharedDrover();
 test("a guest that writes without end to console and result port leaves disk and Redis flat, and its result is right", async () => {
   const { client, keys, stateDir } = host();
   const before = await redisBytes();
-  const vmId = await host().submit({ agentCvmServerUrl: "demo:flood:256:6", result: true });
+  const vmId = await host().submit({ agentCvmServerUrl: "demo:flood:128:3", result: true });
   const seen = { disk: 0, window: 0, redis: 0 };
   await waitFor(
     async () => {
@@ -29,7 +29,7 @@ test("a guest that writes without end to console and result port leaves disk and
   expect(seen.window).toBeLessThan(LIVE_CONSOLE_MAX_BYTES * 1.5); // base64, and the offsets of its chunks
   expect(seen.redis - before).toBeLessThan(2 * MIB);
   const vm = await host().get(vmId);
-  expect(vm).toMatchObject({ state: "completed", result: { exitCode: 0, text: "wrote 256 MB" } });
+  expect(vm).toMatchObject({ state: "completed", result: { exitCode: 0, text: "wrote 128 MB" } });
   expect(vm.tail?.console.length).toBeLessThanOrEqual(TAIL_MAX_BYTES);
   expect(vm.tail?.console.trimEnd().split("\n").length).toBeLessThanOrEqual(TAIL_MAX_LINES);
   expect(vm.tail?.console, "its very end is there").toContain("powering off");

@@ -5,8 +5,9 @@ import { cocosArgs } from "../../src/qemu/cocos-args.ts";
 import { vmPaths } from "../../src/qemu/vm-paths.ts";
 import { askAgent } from "../helpers/agent.ts";
 import { demoGuest } from "../helpers/demo-guest.ts";
+import { startDrover } from "../helpers/drover.ts";
+import { expectAgreement } from "../helpers/leftovers.ts";
 import { machineOf } from "../helpers/machine-of.ts";
-import { sharedDrover } from "../helpers/shared-drover.ts";
 
 /** As Cocos ships it but for KVM, which not every machine has: an empty value means the default of Cocos. */
 const COCOS_ENV = {
@@ -24,29 +25,26 @@ const COCOS_ENV = {
 
 const CA_CERT = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 
-describe("the whole, with the command line of Cocos", () => {
-  const host = sharedDrover(() => ({
-    env: {
-      ...COCOS_ENV,
-      MANAGER_QEMU_DISK_IMG_KERNEL_FILE: demoGuest().bzImage,
-      MANAGER_QEMU_DISK_IMG_ROOTFS_FILE: demoGuest().rootfsGz,
-    },
-  }));
-
+/** Two guests of four processors each; both at once take little longer than one. */
+describe.concurrent("the whole, with the command line of Cocos", () => {
   test("the guest reads both shares, answers where the API says, hands back its result and ends by itself", async () => {
-    const vmId = await host().submit({
+    const { bzImage, rootfsGz } = demoGuest();
+    const files = { MANAGER_QEMU_DISK_IMG_KERNEL_FILE: bzImage, MANAGER_QEMU_DISK_IMG_ROOTFS_FILE: rootfsGz };
+    await using host = await startDrover({ env: { ...COCOS_ENV, ...files } });
+    const vmId = await host.submit({
       agentCvmServerUrl: "demo:hello",
       agentLogLevel: "debug",
       agentCvmServerCaCert: CA_CERT,
       result: true,
     });
-    const running = await host().until(vmId, "running");
-    const cocos = cocosArgs(host().config.qemu, {
+    const running = await host.until(vmId, "running");
+    const paths = vmPaths({ stateDir: host.stateDir, vmId, epoch: 1 });
+    const cocos = cocosArgs(host.config.qemu, {
       hostPort: running.address?.port ?? 0,
       deviceIdSuffix: vmId,
-      certsDir: pathsOf(vmId).certsDir,
-      envDir: pathsOf(vmId).environmentDir,
-      ovmfVarsFile: pathsOf(vmId).ovmfVars,
+      certsDir: paths.certsDir,
+      envDir: paths.environmentDir,
+      ovmfVarsFile: paths.ovmfVars,
       tee: "none",
       gpu: false,
       firmware: "ovmf",
@@ -54,7 +52,7 @@ describe("the whole, with the command line of Cocos", () => {
     const argv = argvOf(vmId);
     expect(argv.slice(1, argv.indexOf("-uuid"))).toEqual(cocos);
     expect(await askAgent(running.address)).toBe(`agent ok ${vmId}`);
-    const done = await host().until(vmId, "completed", 110_000);
+    const done = await host.until(vmId, "completed", 110_000);
     expect(done).toMatchObject({
       endReason: "guest_shutdown",
       result: { exitCode: 0, text: `hello from ${vmId}: 500500` },
@@ -65,23 +63,16 @@ describe("the whole, with the command line of Cocos", () => {
     expect(done.tail?.console).toContain(
       "environment: AGENT_LOG_LEVEL AGENT_CVM_GRPC_URL AGENT_CVM_ID AGENT_CERTS_TOKEN AGENT_CVM_CA_URL AGENT_CVM_GRPC_SERVER_CA_CERTS",
     );
+    await expectAgreement(host);
   });
 
-  function pathsOf(vmId: string) {
-    return vmPaths({ stateDir: host().stateDir, vmId, epoch: 1 });
-  }
-});
-
-describe("the same from a disk", () => {
-  const host = sharedDrover(() => ({
-    env: { ...COCOS_ENV, MANAGER_QEMU_ENABLE_DISK: "true", MANAGER_QEMU_SRC_DISK_FILE: demoGuest().disk },
-  }));
-
-  test("the guest boots from an overlay of the source image, one GiB larger than that is when rounded up", async () => {
-    const vmId = await host().submit({ agentCvmServerUrl: "demo:hello", result: true });
-    const running = await host().until(vmId, "running");
-    const disk = vmPaths({ stateDir: host().stateDir, vmId, epoch: 1 }).disk;
-    const info: unknown = JSON.parse((await execa("qemu-img", ["info", "-U", "--output=json", disk])).stdout);
+  test("from a disk: an overlay of the source image, one GiB larger than that is when rounded up", async () => {
+    const disk = { MANAGER_QEMU_ENABLE_DISK: "true", MANAGER_QEMU_SRC_DISK_FILE: demoGuest().disk };
+    await using host = await startDrover({ env: { ...COCOS_ENV, ...disk } });
+    const vmId = await host.submit({ agentCvmServerUrl: "demo:hello", result: true });
+    const running = await host.until(vmId, "running");
+    const overlay = vmPaths({ stateDir: host.stateDir, vmId, epoch: 1 }).disk;
+    const info: unknown = JSON.parse((await execa("qemu-img", ["info", "-U", "--output=json", overlay])).stdout);
     expect(info).toMatchObject({
       format: "qcow2",
       "backing-filename": demoGuest().disk,
@@ -89,9 +80,10 @@ describe("the same from a disk", () => {
     });
     expect(argvOf(vmId)).not.toContain("-kernel");
     expect(await askAgent(running.address)).toBe(`agent ok ${vmId}`);
-    const done = await host().until(vmId, "completed", 110_000);
+    const done = await host.until(vmId, "completed", 110_000);
     expect(done).toMatchObject({ result: { exitCode: 0, text: `hello from ${vmId}: 500500` } });
     expect(done.tail?.console).toContain("disk: sda (2048 MiB)");
+    await expectAgreement(host);
   });
 });
 

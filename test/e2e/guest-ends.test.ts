@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { killMachine } from "../helpers/machine-of.ts";
+import { vmPaths } from "../../src/qemu/vm-paths.ts";
+import { killMachine, pressPowerButton } from "../helpers/machine-of.ts";
 import { sharedDrover } from "../helpers/shared-drover.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
@@ -71,8 +72,10 @@ describe("how a machine ends", () => {
   });
 
   test("a reboot ends a VM whose request says so", async () => {
-    await host().chooseGuest("reboot");
+    await host().chooseGuest("rebootOnButton");
     const vmId = await host().submit({ onReboot: "end" });
+    await host().until(vmId, "running");
+    await pressPowerButton(vmPaths({ stateDir: host().stateDir, vmId, epoch: 1 }));
     expect(await host().until(vmId, "completed")).toMatchObject({ endReason: "guest_reset" });
   });
 });

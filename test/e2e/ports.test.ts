@@ -65,7 +65,7 @@ describe("a range of two ports", () => {
   });
 
   test("both in foreign hands costs no attempt; the VM waits in the queue until one can be had", async () => {
-    const env = { MANAGER_MAX_VMS: "0", DROVER_PORT_ASIDE: "4s" };
+    const env = { MANAGER_MAX_VMS: "0", DROVER_PORT_ASIDE: "2500ms" };
     await using host = await startDrover({ rom: "obedient", ports: nextPorts(2), env });
     const { first, last } = host.ports;
     const foreign = [await listenOn(first), await listenOn(last)];

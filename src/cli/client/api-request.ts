@@ -4,7 +4,7 @@ import { EXIT } from "../exit-codes.ts";
 import { problemError } from "./problem-error.ts";
 
 /** Longer than the API may take for anything but an open stream. */
-export const REQUEST_TIMEOUT_MS = 30_000;
+const REQUEST_TIMEOUT_MS = 30_000;
 
 export interface ApiTarget {
   readonly baseUrl: URL;
@@ -23,49 +23,91 @@ export interface ApiCall {
 
 /** One call with a JSON reply, checked by its schema. Errors are ready to be shown. */
 export async function callApi<S extends z.ZodType>(target: ApiTarget, call: ApiCall, schema: S): Promise<z.output<S>> {
-  const timeoutMs = target.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
-  const timeout = AbortSignal.timeout(timeoutMs);
-  const response = await send(target, call, AbortSignal.any([target.signal, timeout]), timeoutMs);
-  let text: string;
-  try {
-    text = await response.text();
-  } catch (error) {
-    throw connectionError(target, error, timeoutMs);
-  }
+  const { response, text } = await bounded(target, async (signal) => {
+    const answered = await fetch(urlOf(target, call), { ...initOf(call), signal });
+    return { response: answered, text: await answered.text() };
+  });
   if (!response.ok) throw problemError(target.baseUrl, response, text);
   return parseReply(target.baseUrl, text, schema);
 }
 
-/** Opens an endless reply. Only the answer's head is bounded in time. */
-export async function openStream(target: ApiTarget, call: ApiCall): Promise<AsyncIterable<Uint8Array>> {
-  const timeoutMs = target.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
-  const head = new AbortController();
-  const timer = setTimeout(() => head.abort(new DOMException("no answer in time", "TimeoutError")), timeoutMs);
+/** Opens an endless reply. Only the answer's head is bounded in time. Ends with the target's signal, by its reason. */
+export async function openStream(target: ApiTarget, call: ApiCall): Promise<AsyncGenerator<Uint8Array>> {
+  const { response, text } = await bounded(target, async (signal) => {
+    const answered = await fetch(urlOf(target, call), { ...initOf(call), signal });
+    return { response: answered, text: answered.ok ? "" : await answered.text() };
+  });
+  if (!response.ok) throw problemError(target.baseUrl, response, text);
+  if (response.body === null) throw foreignReply(target.baseUrl, "an empty reply where a stream was expected");
+  return readStream(target, response.body);
+}
+
+async function* readStream(target: ApiTarget, body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const { signal } = target;
+  const reader = body.getReader();
+  const hangUp = () => void reader.cancel().catch(() => undefined); // lost already: as good
+  signal.addEventListener("abort", hangUp, { once: true });
   try {
-    const response = await send(target, call, AbortSignal.any([target.signal, head.signal]), timeoutMs);
-    if (!response.ok) throw problemError(target.baseUrl, response, await response.text());
-    if (response.body === null) throw foreignReply(target.baseUrl, "an empty reply where a stream was expected");
-    return response.body;
+    for (;;) {
+      signal.throwIfAborted();
+      const { done, value } = await reader.read();
+      signal.throwIfAborted();
+      if (done) return;
+      yield value;
+    }
+  } catch (error) {
+    throw connectionError(target, error);
   } finally {
-    clearTimeout(timer);
+    signal.removeEventListener("abort", hangUp);
+    hangUp(); // also when the consumer has left: the connection is of no use to anybody
   }
 }
 
-async function send(target: ApiTarget, call: ApiCall, signal: AbortSignal, timeoutMs: number): Promise<Response> {
-  const url = new URL(call.path, target.baseUrl);
-  for (const [name, value] of Object.entries(call.query ?? {})) {
-    for (const one of Array.isArray(value) ? value : [value])
-      if (one !== undefined) url.searchParams.append(name, String(one));
+/**
+ * Does one piece of HTTP within the time limit and until the target's signal. Both end the wait by themselves: a signal
+ * that only fetch knows of may be garbage by the time it is needed (see link-signals.ts).
+ */
+async function bounded<T>(target: ApiTarget, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { signal } = target;
+  const inside = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort = () => undefined as void;
+  const ended = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(noAnswer(target)), timeoutOf(target));
+    onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([work(inside.signal), ended]);
+  } catch (error) {
+    inside.abort();
+    throw connectionError(target, error);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
   }
+}
+
+function urlOf(target: ApiTarget, { path, query = {} }: ApiCall): URL {
+  const url = new URL(path, target.baseUrl);
+  for (const [name, value] of Object.entries(query)) {
+    const values = Array.isArray(value) ? value : [value];
+    for (const one of values) if (one !== undefined) url.searchParams.append(name, String(one));
+  }
+  return url;
+}
+
+function initOf(call: ApiCall): RequestInit {
   const headers: Record<string, string> = { accept: "application/json, application/problem+json", ...call.headers };
   if (call.body !== undefined) headers["content-type"] = "application/json";
   const body = call.body === undefined ? {} : { body: JSON.stringify(call.body) };
-  try {
-    // A redirect could send a request with secrets to another host.
-    return await fetch(url, { method: call.method ?? "GET", headers, signal, redirect: "error", ...body });
-  } catch (error) {
-    throw connectionError(target, error, timeoutMs);
-  }
+  // A redirect could send a request with secrets to another host.
+  return { method: call.method ?? "GET", headers, redirect: "error", ...body };
+}
+
+function timeoutOf(target: ApiTarget): number {
+  return target.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
 }
 
 function parseReply<S extends z.ZodType>(baseUrl: URL, text: string, schema: S): z.output<S> {
@@ -95,25 +137,24 @@ export function foreignReply(baseUrl: URL, what: string): CliError {
   });
 }
 
-/** The API was not reached, or was lost on the way. An abort by Ctrl-C passes through untouched. */
-export function connectionError(target: ApiTarget, error: unknown, timeoutMs: number): unknown {
+/** The API was not reached, or was lost on the way. The reason of an abort and a told error pass through untouched. */
+function connectionError(target: ApiTarget, error: unknown): unknown {
   if (target.signal.aborted) return target.signal.reason;
   if (error instanceof CliError) return error;
-  if (error instanceof DOMException && error.name === "TimeoutError") {
-    return new CliError(`${target.baseUrl.origin} did not answer within ${Math.round(timeoutMs / 1000)} s`, {
-      code: "no_answer",
-      exitCode: EXIT.unreachable,
-      hint: "See whether the API is overloaded or something else listens there.",
-      cause: error,
-    });
-  }
   const cause = systemCode(error);
-  const refused = cause === "ECONNREFUSED";
   return new CliError(`no drover API can be reached at ${target.baseUrl.origin} (${cause})`, {
-    code: refused ? "connection_refused" : "connection_failed",
+    code: cause === "ECONNREFUSED" ? "connection_refused" : "connection_failed",
     exitCode: EXIT.unreachable,
     hint: "Start one with `drover up`, or name another with --url or DROVER_URL.",
     cause: error,
+  });
+}
+
+function noAnswer(target: ApiTarget): CliError {
+  return new CliError(`${target.baseUrl.origin} did not answer within ${Math.round(timeoutOf(target) / 1000)} s`, {
+    code: "no_answer",
+    exitCode: EXIT.unreachable,
+    hint: "See whether the API is overloaded or something else listens there.",
   });
 }
 

@@ -3,7 +3,8 @@ import { GapNotice } from "../../contract/http-query.ts";
 import { CloudEvent } from "../../contract/vm-event.ts";
 import { CliError } from "../cli-error.ts";
 import { EXIT } from "../exit-codes.ts";
-import { type ApiTarget, connectionError, foreignReply, openStream, REQUEST_TIMEOUT_MS } from "./api-request.ts";
+import { linkSignals } from "../link-signals.ts";
+import { type ApiTarget, foreignReply, openStream } from "./api-request.ts";
 import { type SseMessage, SseParser } from "./sse-parser.ts";
 
 export type StreamItem =
@@ -64,12 +65,12 @@ async function* readOnce(
   place: Place,
 ): AsyncGenerator<StreamItem> {
   const silence = new AbortController();
-  const watched = { ...target, signal: AbortSignal.any([target.signal, silence.signal]) };
+  const either = linkSignals([target.signal, silence.signal]);
   const timer = setTimeout(() => silence.abort(silentError(target)), SILENCE_MAX_MS);
   const headers: Record<string, string> = { accept: "text/event-stream, application/problem+json" };
   if (place.lastId !== undefined) headers["last-event-id"] = place.lastId;
   try {
-    const body = await openStream(watched, { path: "v1/events", query: filter, headers });
+    const body = await openStream({ ...target, signal: either.signal }, { path: "v1/events", query: filter, headers });
     yield { kind: "open", complete: !place.again || place.lastId !== undefined };
     place.again = true;
     const parser = new SseParser();
@@ -83,9 +84,8 @@ async function* readOnce(
       }
       place.lastId = parser.lastId ?? place.lastId;
     }
-  } catch (error) {
-    throw connectionError(watched, error, target.requestTimeoutMs ?? REQUEST_TIMEOUT_MS);
   } finally {
+    either.release();
     clearTimeout(timer);
   }
 }

@@ -9,17 +9,10 @@ const ROM_GUESTS = {
   idle: [...halt()],
   poweroff: [...enablePowerManagement(), ...poweroff(), ...halt()],
   /** Waits for the ACPI power button and powers off then. */
-  obedient: [
-    ...enablePowerManagement(),
-    ...outWord(0x602, 0x0100), // PM1_EN: the power button
-    ...[0xba, 0x00, 0x06], // again: mov dx, 0x600 (PM1_STS)
-    ...[0xed], // in ax, dx
-    ...[0xf6, 0xc4, 0x01], // test ah, 1
-    ...[0x74, 0xf7], // jz again
-    ...poweroff(),
-    ...halt(),
-  ],
-  reboot: [...outByte(0xcf9, 0x06), ...halt()],
+  obedient: [...enablePowerManagement(), ...awaitPowerButton(), ...poweroff(), ...halt()],
+  reboot: [...reboot(), ...halt()],
+  /** Waits for the ACPI power button and reboots then. */
+  rebootOnButton: [...enablePowerManagement(), ...awaitPowerButton(), ...reboot(), ...halt()],
   /** Tells the pvpanic device (port 0x505) that it has panicked. */
   panic: [...outByte(0x505, 0x01), ...halt()],
   hello: [..."hello from the guest\r\n"].flatMap((char) => outByte(0x3f8, char.charCodeAt(0))).concat(halt()),
@@ -58,6 +51,20 @@ function writePci(register: number, load: readonly number[], out: readonly numbe
 /** PM1_CNT: sleep type 0, sleep enable. */
 function poweroff(): number[] {
   return outWord(0x604, 0x2000);
+}
+
+function awaitPowerButton(): number[] {
+  return [
+    ...outWord(0x602, 0x0100), // PM1_EN: the power button
+    ...[0xba, 0x00, 0x06], // again: mov dx, 0x600 (PM1_STS)
+    ...[0xed], // in ax, dx
+    ...[0xf6, 0xc4, 0x01], // test ah, 1
+    ...[0x74, 0xf7], // jz again
+  ];
+}
+
+function reboot(): number[] {
+  return outByte(0xcf9, 0x06);
 }
 
 function outByte(port: number, value: number): number[] {

@@ -21,7 +21,7 @@ export default defineConfig({
       project(2, "qemu", { testTimeout: 60_000, maxWorkers: 2 }),
       project(3, "guest", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false }),
       project(4, "cli", { testTimeout: 60_000, maxWorkers: 2 }),
-      project(5, "e2e", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false }),
+      project(5, "e2e", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false, isolate: false }),
     ],
   },
 });

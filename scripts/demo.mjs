@@ -18,6 +18,7 @@ const USAGE = "Usage: npm run demo [-- --once]\n\n  --once   end after the VM; e
 const KNOWN_PORT = 7003;
 /** The terminal and npm both pass one Ctrl-C on; only what comes later is a second one. */
 const SAME_WISH_MS = 1_000;
+const LEFTOVERS_MS = 500;
 
 const words = process.argv.slice(2);
 if (words.some((word) => word !== "--once")) {
@@ -52,6 +53,7 @@ try {
   }
 } finally {
   await endAll();
+  setTimeout(() => process.exit(), LEFTOVERS_MS).unref(); // for what is still open when the story was cut short
 }
 
 /**

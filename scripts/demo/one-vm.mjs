@@ -37,7 +37,7 @@ export async function showOneVm({ screen, root, stateDir, url, signal }) {
   const done = new AbortController();
   const consoleEnd = new AbortController();
   const late = new Error(`the VM has not ended within ${LIFE_TIMEOUT_MS / 1000} s`);
-  const limit = setTimeout(() => done.abort(late), LIFE_TIMEOUT_MS);
+  const limit = setTimeout(() => done.abort(late), LIFE_TIMEOUT_MS).unref();
   const target = { baseUrl: new URL(`${url}/`), signal: anySignal(signal, done.signal) };
   const api = new ApiClient(target);
   const consoleApi = new ApiClient({ ...target, signal: anySignal(target.signal, consoleEnd.signal) });

@@ -59,7 +59,7 @@ export async function submitVm(
     case "replayed":
       return { record: await readRecord(deps, outcome.vmId), replayed: true };
     case "accepted": {
-      const record = await readRecord(deps, outcome.vmId);
+      const record = outcome.record ?? (await readRecord(deps, outcome.vmId));
       await enqueue(deps, record);
       return { record, replayed: false };
     }

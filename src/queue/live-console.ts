@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { LIVE_CONSOLE_MAX_BYTES } from "../contract/limits.ts";
+import { LAUNCH_STATES, type VmState } from "../contract/vm-state.ts";
 import type { RedisClient } from "./connection.ts";
 import { loadScript } from "./lua-script.ts";
 import type { RedisKeys } from "./redis-keys.ts";
@@ -8,6 +9,8 @@ const appendScript = loadScript("append-console-2");
 
 /** A dead host's window goes by itself; a live console is written again long before. */
 const WINDOW_TTL_MS = 30 * 24 * 3600 * 1000;
+
+const WRITING_STATES: readonly VmState[] = [...LAUNCH_STATES, "stopping"];
 
 export interface ConsoleWindow {
   /** Absolute offset of the first byte of `data` since the launch began; grows as the window moves on. */
@@ -30,6 +33,7 @@ export class LiveConsole {
     const data = chunk.data.subarray(-LIVE_CONSOLE_MAX_BYTES);
     const reply = await appendScript.run(this.#redis, [this.#keys.console(chunk.vmId), this.#keys.record(chunk.vmId)], {
       token: chunk.token,
+      states: WRITING_STATES,
       base64: data.toString("base64"),
       bytes: data.length,
       skippedBytes: chunk.skippedBytes + chunk.data.length - data.length,

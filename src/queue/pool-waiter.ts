@@ -3,6 +3,8 @@ import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
 
 /** Redis cannot be asked to wait less than this without spinning. */
 const MIN_WAIT_S = 0.01;
+/** BullMQ's member for "a job becomes due" (includes/addDelayMarkerIfNeeded.lua); "0" stands for work that is there. */
+const DELAY_MARKER = "1";
 
 /**
  * Waits for work in any of several pools with one BZPOPMIN over BullMQ's markers. Two Workers that block in
@@ -18,10 +20,14 @@ export class PoolWaiter {
     this.#markers = pools.map((pool) => keys.bull(poolQueueName(pool), "marker"));
   }
 
-  /** True when a pool may have work now; false after `timeoutMs` without a sign. */
-  async wait(timeoutMs: number): Promise<boolean> {
+  /**
+   * `work`: a pool may have work now; `delayed`: a job was put back for later; `nothing`: no sign in `timeoutMs`. A sign
+   * is taken by one waiter of all hosts.
+   */
+  async wait(timeoutMs: number): Promise<"work" | "delayed" | "nothing"> {
     const popped = await this.#redis.bzpopmin(...this.#markers, Math.max(timeoutMs / 1_000, MIN_WAIT_S));
-    return popped !== null;
+    if (popped === null) return "nothing";
+    return popped[1] === DELAY_MARKER ? "delayed" : "work";
   }
 
   /** Ends a wait that is under way. */

@@ -69,10 +69,12 @@ export class PortSlots {
     });
   }
 
-  /** How many ports could be taken now. */
+  /** How many ports of the range could be taken now; other workers of the machine may have ranges of their own. */
   async free(): Promise<number> {
-    const [held, aside] = await Promise.all([this.list(), this.#redis.zcount(this.#portKeys[2], Date.now(), "+inf")]);
+    const asides = this.#redis.zrangebyscore(this.#portKeys[2], `(${Date.now()}`, "+inf");
+    const [held, aside] = await Promise.all([this.list(), asides]);
     const { first, last, reserved } = this.#range;
-    return last - first + 1 - reserved.filter((port) => port >= first && port <= last).length - held.length - aside;
+    const barred = [...reserved, ...held.map(({ port }) => port), ...aside.map(Number)];
+    return last - first + 1 - new Set(barred.filter((port) => port >= first && port <= last)).size;
   }
 }

@@ -14,7 +14,9 @@ const acceptScript = loadScript("accept-12");
 const removeScript = loadScript("remove-15");
 const retryScript = loadScript("retry-13");
 
-const AcceptReply = z.tuple([z.enum(["accepted", "replayed", "conflict", "gone"]), z.string()]);
+const AcceptReply = z
+  .tuple([z.enum(["accepted", "replayed", "conflict", "gone"]), z.string()])
+  .rest(z.array(z.string()));
 const RemoveReply = z.tuple([z.enum(["not_found", "removed", "marked", "final"]), z.string()]);
 const RetryReply = z.enum(["queued", "not_found", "not_failed", "secrets_gone", "marked"]);
 const Mark = z.object({ reason: z.string(), by: z.string(), atMs: z.number(), owner: z.string().optional() });
@@ -36,6 +38,8 @@ export interface AcceptInput {
 export interface AcceptOutcome {
   readonly kind: z.infer<typeof AcceptReply>[0];
   readonly vmId: string;
+  /** What was written, when the request was accepted now. */
+  readonly record?: VmRecord;
 }
 
 export interface RemovalRequest {
@@ -121,8 +125,8 @@ export class VmStore {
         },
       },
     );
-    const [kind, vmId] = AcceptReply.parse(reply);
-    return { kind, vmId };
+    const [kind, vmId, fields] = AcceptReply.parse(reply);
+    return fields === undefined ? { kind, vmId } : { kind, vmId, record: VmRecord.parse(toObject(fields)) };
   }
 
   /** The record, or undefined when there is none. Throws a zod error when Redis holds something else there. */
@@ -227,4 +231,11 @@ export class VmStore {
   async ping(): Promise<void> {
     await this.#redis.ping();
   }
+}
+
+/** Names and values in turn, as a script gives a hash. */
+function toObject(flat: readonly string[]): Record<string, string> {
+  const fields: Record<string, string> = {};
+  for (let at = 0; at + 1 < flat.length; at += 2) fields[flat[at] ?? ""] = flat[at + 1] ?? "";
+  return fields;
 }

@@ -34,6 +34,8 @@ export class FetchLoop {
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
   #turn = 0;
+  /** Whether jobs may wait for their time; known to be none, Redis is not asked for the earliest. */
+  #mayBeDelayed = true;
 
   constructor(deps: FetchLoopDeps) {
     this.#deps = deps;
@@ -61,7 +63,9 @@ export class FetchLoop {
         }
         const fetched = await mutex.run(() => this.#fetchOne(signal));
         // A fetch has set the marker again, so that the wait after it comes back at once.
-        if (!signal.aborted) await waiter.wait(fetched ? WAIT_MAX_MS : await this.#waitMs());
+        if (signal.aborted) return;
+        const sign = await waiter.wait(fetched ? WAIT_MAX_MS : await this.#waitMs());
+        this.#mayBeDelayed ||= sign === "delayed";
       } catch (error) {
         if (signal.aborted) return;
         logger.warn({ err: error }, "fetching failed; trying again");
@@ -90,8 +94,10 @@ export class FetchLoop {
 
   /** Until the earliest delayed job of any pool is due, at most `WAIT_MAX_MS`. */
   async #waitMs(): Promise<number> {
+    if (!this.#mayBeDelayed) return WAIT_MAX_MS;
     const due = await Promise.all(this.#deps.pools.map((pool) => this.#deps.claims.nextDelayedAtMs(pool)));
     const earliest = Math.min(...due.map((atMs) => atMs ?? Number.POSITIVE_INFINITY));
+    this.#mayBeDelayed = earliest !== Number.POSITIVE_INFINITY;
     return Math.max(Math.min(WAIT_MAX_MS, earliest - Date.now()), 1);
   }
 }

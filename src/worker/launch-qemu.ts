@@ -66,24 +66,28 @@ export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promis
   throw new LaunchFailure("ports_exhausted", `${PORT_TRIES_MAX} ports in a row were held by other processes`);
 }
 
+/** Rejects only when nothing is being made any more: what came later would outlive the launch. */
 async function makeFiles({ config, tee, disks }: QemuLaunchDeps, { launch, secrets, stop }: QemuOrder): Promise<void> {
   const { qemu } = config;
   const { identity, spec, paths } = launch;
-  await Promise.all([
+  const failed = new AbortController();
+  const parts = [
     writeGuestFiles(paths, { vmId: identity.vmId, spec, secrets }),
     tee.kind === "none" && config.firmware === "ovmf"
       ? copyFirmwareVars(qemu.ovmfVars.file, paths.ovmfVars)
-      : undefined,
+      : Promise.resolve(),
     qemu.enableDisk
       ? disks.take({
           sourceFile: qemu.disk.srcFile,
           destinationFile: paths.disk,
           format: qemu.disk.format,
           mode: config.diskMode,
-          signal: stop.signal,
+          signal: AbortSignal.any([stop.signal, failed.signal]),
         })
-      : undefined,
-  ]);
+      : Promise.resolve(),
+  ];
+  await Promise.all(parts.map((part) => part.catch((error) => failed.abort(error))));
+  failed.signal.throwIfAborted();
 }
 
 async function startOnPort(

@@ -81,7 +81,7 @@ async function launchAndSupervise(
     const watch = probe?.type === "console" ? new ConsoleWatch(probe.text) : undefined;
     const onConsole = (chunk: RingChunk) => {
       watch?.feed(chunk);
-      publisher.push(mask.push(chunk.bytes), chunk.skipped ? 1 : 0); // how much is missing, nobody knows
+      publisher.push(mask.push(chunk.bytes, { afterGap: chunk.skipped }), chunk.skipped ? 1 : 0); // how much is missing, nobody knows
     };
     const qemu = await launchQemu(deps, { launch, secrets, mask, stop, onConsole });
     hand.qemu = qemu;

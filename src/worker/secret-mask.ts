@@ -17,10 +17,13 @@ export class SecretMask {
     this.#secrets = [...new Set(lines)].sort((a, b) => b.length - a.length).map((line) => Buffer.from(line));
   }
 
-  /** What of the output so far may be shown. */
-  push(chunk: Buffer): Buffer {
+  /**
+   * What of the output so far may be shown. `afterGap`: output before this chunk is lost, so that a secret may have lost
+   * its end there, and another one its beginning.
+   */
+  push(chunk: Buffer, { afterGap = false }: { afterGap?: boolean } = {}): Buffer {
     if (this.#secrets.length === 0) return chunk;
-    const data = Buffer.concat([this.#held, chunk]);
+    const data = afterGap ? this.#withoutCutSecret(chunk) : Buffer.concat([this.#held, chunk]);
     const shown = this.#shownBytes(data);
     this.#held = data.subarray(shown);
     return this.#replace(data.subarray(0, shown));
@@ -33,9 +36,21 @@ export class SecretMask {
     return this.#replace(rest);
   }
 
-  /** A whole text at once. */
+  /** A whole text at once, whose beginning may have been cut off. */
   maskText(text: string): string {
-    return this.#replace(Buffer.from(text)).toString();
+    return this.#replace(this.#withoutCutSecret(Buffer.from(text))).toString();
+  }
+
+  /** Data that begins with the end of a secret, without that end. */
+  #withoutCutSecret(data: Buffer): Buffer {
+    let longest = 0;
+    for (const secret of this.#secrets) {
+      for (let length = Math.min(secret.length, data.length); length > longest; length--) {
+        const isEnd = length >= MIN_SECRET_CHARS && data.subarray(0, length).equals(secret.subarray(-length));
+        if (isEnd) longest = length;
+      }
+    }
+    return longest === 0 ? data : Buffer.concat([MASK, data.subarray(longest)]);
   }
 
   #replace(data: Buffer): Buffer {

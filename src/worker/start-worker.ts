@@ -183,7 +183,8 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
   return {
     hostId: host.hostId,
     stop: () => {
-      stopped ??= boundedStop(stop, { boundMs: ladderMs(config) + STOP_GRACE_MS, giveUp, scope, logger });
+      const boundMs = (runs.size === 0 ? 0 : ladderMs(config)) + STOP_GRACE_MS;
+      stopped ??= boundedStop(stop, { boundMs, giveUp, scope, logger });
       return stopped;
     },
   };

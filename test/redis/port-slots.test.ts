@@ -81,3 +81,17 @@ test("a port that is set aside is not taken until its time is over", async () =>
   expect(await ports.take(next)).toBeUndefined();
   await expect.poll(() => ports.take(next), { timeout: 5_000 }).toBe(6100);
 });
+
+test("another worker of the machine with a range of its own takes nothing from this one's", async () => {
+  await using world = openRedisWorld();
+  const [here, there] = [slots(world, { first: 6100, last: 6101 }), slots(world, { first: 6200, last: 6209 })];
+  for (let count = 0; count < 5; count++) await there.take(holder());
+  const [first, second] = [holder(), holder()];
+  expect(await here.free()).toBe(2);
+  await here.take(first);
+  expect(await here.free()).toBe(1);
+  expect(await here.give(first, 6100, 60_000)).toBe(true);
+  expect(await here.free(), "a port that is set aside is none").toBe(1);
+  expect(await here.take(second)).toBe(6101);
+  expect([await here.free(), await there.free()]).toEqual([0, 5]);
+});

@@ -71,7 +71,7 @@ async function bounded<T>(target: ApiTarget, work: (signal: AbortSignal) => Prom
   const { signal } = target;
   const inside = new AbortController();
   let timer: NodeJS.Timeout | undefined;
-  let onAbort = () => undefined as void;
+  let onAbort: () => void = () => undefined;
   const ended = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(noAnswer(target)), timeoutOf(target));
     onAbort = () => reject(signal.reason);

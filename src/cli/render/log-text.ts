@@ -4,6 +4,8 @@ import { printable } from "./text-width.ts";
 
 const LogLine = z.looseObject({ level: z.string(), time: z.string(), name: z.string(), msg: z.string().default("") });
 
+const OBJECT_MAX_CHARS = 80;
+
 /** Makes a line for people out of a log line in JSON. Nothing is cut: a logged command can be copied. */
 export class LogText {
   readonly #paint: Paint;
@@ -36,7 +38,8 @@ function fieldText(value: unknown): string {
   if (typeof value === "string") return value;
   if (typeof value === "object" && value !== null && "message" in value && typeof value.message === "string")
     return value.message;
-  return JSON.stringify(value);
+  const json = JSON.stringify(value);
+  return json.length <= OBJECT_MAX_CHARS ? json : "{...}"; // the JSON log has it
 }
 
 function parseJson(line: string): unknown {

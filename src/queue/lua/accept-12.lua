@@ -5,10 +5,13 @@
   KEYS[11] pools   KEYS[12] idempotency key (a name that is never written without args.idempotent)
   ARGV[1] { vmId, digest, fields, eventData, eventsMax, sealed?, queueTimeoutMs?, idempotent, recordPrefix,
             pool, owner, class (0 high, 1 normal, 2 low), classWidth }
-  Returns { "accepted" | "replayed" | "conflict" | "gone", vmId } ]]
+  Returns { "accepted" | "replayed" | "conflict" | "gone", vmId, the record's fields when accepted } ]]
 --#include record
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
+local function accepted()
+  return { "accepted", args.vmId, redis.call("HGETALL", KEYS[1]) }
+end
 
 if args.idempotent then
   local known = redis.call("GET", KEYS[12])
@@ -22,7 +25,7 @@ if args.idempotent then
   end
 end
 if redis.call("EXISTS", KEYS[1]) == 1 then
-  if redis.call("HGET", KEYS[1], "digest") == args.digest then return { "accepted", args.vmId } end
+  if redis.call("HGET", KEYS[1], "digest") == args.digest then return accepted() end
   return { "conflict", args.vmId }
 end
 if redis.call("EXISTS", KEYS[7]) == 1 then return { "gone", args.vmId } end
@@ -54,4 +57,4 @@ redis.call("ZADD", KEYS[5], now, args.vmId)
 redis.call("ZADD", KEYS[8], now, args.vmId)
 redis.call("SADD", KEYS[11], args.pool)
 emit(KEYS[1], KEYS[2], args.vmId, "vm.queued", args.eventData, args.eventsMax, now)
-return { "accepted", args.vmId }
+return accepted()

@@ -1,10 +1,13 @@
 --[[ Appends to the bounded window of a live VM's console. Only the launch that owns the VM writes.
   KEYS[1] console   KEYS[2] record
-  ARGV[1] { token, base64, maxBytes, ttlMs, bytes, skippedBytes }
-  Returns the absolute offset after the chunk, or -2 when the writer does not own the VM. The window holds base64 of
+  ARGV[1] { token, states, base64, maxBytes, ttlMs, bytes, skippedBytes }
+  Returns the absolute offset after the chunk, or -2 when the writer does not own the VM, or it has ended: a late chunk
+  must not bring a deleted window back. The window holds base64 of
   whole chunks: `data` is a list of chunks in one JSON-free text, each `<offset>:<base64>\n`. ]]
+--#include record
 local args = cjson.decode(ARGV[1])
-if redis.call("HGET", KEYS[2], "token") ~= args.token then return -2 end
+local record = redis.call("HMGET", KEYS[2], "token", "state")
+if record[1] ~= args.token or not contains(args.states, record[2]) then return -2 end
 local window = redis.call("HMGET", KEYS[1], "end", "data")
 local finish = tonumber(window[1] or "0") + args.skippedBytes
 local data = (window[2] or "") .. string.format("%.0f", finish) .. ":" .. args.base64 .. "\n"

@@ -10,15 +10,15 @@ local args = cjson.decode(ARGV[1])
 local now = nowMs()
 local record = redis.call("HMGET", KEYS[1], "host", "epoch", "token", "port")
 if record[1] ~= args.host or tonumber(record[2] or "-1") ~= args.epoch or record[3] ~= args.token then
-  return { -2, 0, freePorts(KEYS[3], KEYS[5], args.range) }
+  return { -2, 0, freePorts(KEYS[3], KEYS[5], args.range, now) }
 end
 if record[4] and tonumber(record[4]) ~= args.port then
-  return { 1, tonumber(record[4]), freePorts(KEYS[3], KEYS[5], args.range) }
+  return { 1, tonumber(record[4]), freePorts(KEYS[3], KEYS[5], args.range, now) }
 end
 givePort(KEYS[3], KEYS[4], args.port, args.vmId, args.holder)
 redis.call("ZADD", KEYS[5], now + args.asideMs, args.port)
 local port = takePort(KEYS[3], KEYS[4], KEYS[5], args.range, args.vmId, args.holder, now)
-local free = freePorts(KEYS[3], KEYS[5], args.range)
+local free = freePorts(KEYS[3], KEYS[5], args.range, now)
 if port < 0 then
   redis.call("HDEL", KEYS[1], "port")
   return { 0, 0, free }

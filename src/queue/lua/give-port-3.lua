@@ -10,4 +10,4 @@ local given = givePort(KEYS[1], KEYS[2], args.port, args.vmId, args.holder)
 if given == 1 and args.asideMs and args.asideMs ~= cjson.null then
   redis.call("ZADD", KEYS[3], now + args.asideMs, args.port)
 end
-return { given, freePorts(KEYS[1], KEYS[3], args.range) }
+return { given, freePorts(KEYS[1], KEYS[3], args.range, now) }

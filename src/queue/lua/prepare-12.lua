@@ -15,7 +15,7 @@ local function history()
   for i = 1, 6 do fields[i] = fields[i] or "" end
   return fields
 end
-local free = freePorts(KEYS[5], KEYS[7], args.range)
+local free = freePorts(KEYS[5], KEYS[7], args.range, now)
 local record = redis.call("HMGET", KEYS[1], "state", "epoch", "token", "host", "jobPriority")
 local state = record[1]
 if not state then return { -1, 0, free } end
@@ -31,7 +31,6 @@ end
 if epoch >= args.epoch then return { -2, 0, free } end
 if not contains(args.from, state) then return { -3, 0, free } end
 
-redis.call("ZREM", KEYS[8], "q:" .. args.vmId)
 local mark = redis.call("GET", KEYS[4])
 if mark then
   local reason = cjson.decode(mark).reason
@@ -39,7 +38,7 @@ if mark then
   setState(KEYS[1], KEYS[3], args.vmId, state, to, now)
   redis.call("HSET", KEYS[1], "endedAtMs", digits(now), "endReason", reason)
   redis.call("DEL", KEYS[11])
-  redis.call("ZREM", KEYS[8], "t:" .. args.vmId)
+  redis.call("ZREM", KEYS[8], "q:" .. args.vmId, "t:" .. args.vmId)
   redis.call("ZADD", KEYS[12], now + args.keepMs, args.vmId)
   emit(KEYS[1], KEYS[2], args.vmId, "vm." .. to, cjson.encode({ reason = reason }), args.eventsMax, now)
   return { -4, 0, free }
@@ -50,6 +49,7 @@ if avoid and (cjson.decode(avoid)[args.host] or 0) > now then return { -5, 0, fr
 
 local port = takePort(KEYS[5], KEYS[6], KEYS[7], args.range, args.vmId, args.holder, now)
 if port < 0 then return { 0, 0, free } end
+redis.call("ZREM", KEYS[8], "q:" .. args.vmId) -- only now: a VM that is put back still waits for its first launch
 
 -- The virtual clock of the fair queue stands at the tag of what was fetched last.
 local tag = tonumber(record[5]) - args.class * args.classWidth - 1
@@ -62,4 +62,4 @@ writeFields(KEYS[1], args.fields)
 showProgress(KEYS[10], args.progress)
 emit(KEYS[1], KEYS[2], args.vmId, "vm.preparing",
   cjson.encode({ host = args.host, epoch = args.epoch, port = port }), args.eventsMax, now)
-return { 1, port, free - 1, history() }
+return { 1, port, freePorts(KEYS[5], KEYS[7], args.range, now), history() }

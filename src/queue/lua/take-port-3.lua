@@ -6,4 +6,4 @@
 --#include ports
 local args = cjson.decode(ARGV[1])
 local port = takePort(KEYS[1], KEYS[2], KEYS[3], args.range, args.vmId, args.holder, nowMs())
-return { port, freePorts(KEYS[1], KEYS[3], args.range) }
+return { port, freePorts(KEYS[1], KEYS[3], args.range, nowMs()) }

@@ -14,7 +14,7 @@
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
 local function reply(code, state)
-  return { code, state, freePorts(KEYS[11], KEYS[13], args.range) }
+  return { code, state, freePorts(KEYS[11], KEYS[13], args.range, now) }
 end
 local record = redis.call("HMGET", KEYS[1], "state", "host", "epoch", "token", "lastMove", "deadlineAtMs", "seq")
 local state = record[1]

@@ -1,7 +1,11 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Interrupted } from "../../../src/cli/interrupted.ts";
 import { displayWidth } from "../../../src/cli/render/text-width.ts";
 import { CloudEvent } from "../../../src/contract/vm-event.ts";
+import { waitFor } from "../../helpers/wait-for.ts";
 import { FakeApi } from "./fake-api.ts";
 import { runCli } from "./run-cli.ts";
 
@@ -117,10 +121,26 @@ test("an event of a newer API is passed over, a stranger's stream is an error", 
     (text) => text.includes("queued"),
   );
   expect([err, out.trim().split("\n").length]).toEqual(["", 1]);
+  await waitFor(() => api.openStreams === 0, { what: "the end of the first connection" });
   const foreign = await follow(
     [],
     () => api.sendRaw("data: hello\n\n"),
     () => false,
   );
   expect([foreign.exitCode, foreign.err]).toEqual([4, expect.stringContaining("DROVER_URL")]);
+});
+
+test("Ctrl-C is heard after any number of garbage collections", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect: () => void = runInNewContext("gc");
+  const stop = new AbortController();
+  const running = runCli(["events", "--follow", "--url", api.url], { signal: stop.signal });
+  await waitFor(() => api.openStreams === 1, { what: "the stream" });
+  for (let round = 0; round < 5; round += 1) {
+    await delay(20);
+    collect();
+  }
+  stop.abort(new Interrupted("SIGINT"));
+  expect((await running).exitCode).toBe(130);
+  await waitFor(() => api.openStreams === 0, { what: "the end of the connection" });
 });

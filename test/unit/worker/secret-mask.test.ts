@@ -39,3 +39,16 @@ test("every line of a PEM key counts, short values do not", () => {
   const mask = new SecretMask(["-----BEGIN KEY-----\nAAAABBBBCCCC\n-----END KEY-----", "eu"]);
   expect(mask.maskText("x AAAABBBBCCCC y eu")).toBe("x [secret] y eu");
 });
+
+test("the end of a secret at the beginning of what is left of a text does not show", () => {
+  const mask = new SecretMask(["first-half-second-half"]);
+  expect(mask.maskText("second-half and more")).toBe("[secret] and more");
+  expect(mask.maskText("half of it is no secret")).toBe("half of it is no secret");
+});
+
+test("neither half of a secret shows where output in between was lost", () => {
+  const mask = new SecretMask(["first-half-second-half"]);
+  const before = mask.push(Buffer.from("a first-half"));
+  const after = mask.push(Buffer.from("second-half b"), { afterGap: true });
+  expect(`${before.toString()}|${after.toString()}${mask.flush().toString()}`).toBe("a |[secret] b");
+});

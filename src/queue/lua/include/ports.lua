@@ -44,10 +44,18 @@ local function givePort(portsKey, lruKey, port, vmId, holder)
   return 1
 end
 
-local function freePorts(portsKey, asideKey, range)
-  local reserved = 0
-  for _, port in ipairs(range.reserved) do
-    if port >= range.first and port <= range.last then reserved = reserved + 1 end
+-- How many ports of the range could be taken now. Other workers of the machine may have ranges of their own in the same
+-- hash, and what is set aside comes back by time alone.
+local function freePorts(portsKey, asideKey, range, now)
+  local barred, count = {}, 0
+  local function bar(port)
+    if port and port >= range.first and port <= range.last and not barred[port] then
+      barred[port] = true
+      count = count + 1
+    end
   end
-  return range.last - range.first + 1 - reserved - redis.call("HLEN", portsKey) / 2 - redis.call("ZCARD", asideKey)
+  for _, port in ipairs(range.reserved) do bar(port) end
+  for _, field in ipairs(redis.call("HKEYS", portsKey)) do bar(tonumber(string.match(field, "^p:(%d+)$"))) end
+  for _, port in ipairs(redis.call("ZRANGEBYSCORE", asideKey, "(" .. digits(now), "+inf")) do bar(tonumber(port)) end
+  return range.last - range.first + 1 - count
 end

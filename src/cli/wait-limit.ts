@@ -1,6 +1,6 @@
+import { linkSignals } from "../runtime/link-signals.ts";
 import { CliError } from "./cli-error.ts";
 import { EXIT } from "./exit-codes.ts";
-import { linkSignals } from "./link-signals.ts";
 import { formatSpan } from "./render/age.ts";
 
 /** The context's signal, also aborted when `--timeout` has passed. */

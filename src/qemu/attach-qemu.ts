@@ -1,6 +1,6 @@
+import { bootId, isAlive, type ProcessIdentity } from "../runtime/process-identity.ts";
 import { DeathWatch } from "./death-watch.ts";
 import { connectEitherMonitor } from "./monitor-choice.ts";
-import { bootId, isAlive, type ProcessIdentity } from "./process-identity.ts";
 import type { QmpClient } from "./qmp-client.ts";
 import { QmpError } from "./qmp-error.ts";
 import { RunningQemu } from "./running-qemu.ts";

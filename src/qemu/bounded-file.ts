@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { open, rename, rm, stat } from "node:fs/promises";
-import { errnoOf } from "./file-failure.ts";
+import { errnoOf } from "../runtime/errno.ts";
 
 /** How large a file may become, and how much of its end is kept when it would become larger. */
 export interface FileBound {

@@ -1,5 +1,5 @@
 import { LaunchFailure } from "../contract/causes.ts";
-import { TIME_UP, within } from "./bounded-wait.ts";
+import { TIME_UP, within } from "../runtime/bounded-wait.ts";
 import type { ReadinessWait } from "./readiness.ts";
 import type { RingChunk } from "./ring-reader.ts";
 

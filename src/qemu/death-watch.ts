@@ -1,4 +1,4 @@
-import { isAlive, type ProcessIdentity } from "./process-identity.ts";
+import { isAlive, type ProcessIdentity } from "../runtime/process-identity.ts";
 import type { ExitFacts } from "./qemu-process.ts";
 
 const STEADY_POLL_MS = 500;

@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { z } from "zod";
-import { errnoOf } from "./file-failure.ts";
+import { errnoOf } from "../runtime/errno.ts";
 
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 

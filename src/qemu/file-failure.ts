@@ -1,4 +1,5 @@
 import { type CauseCode, LaunchFailure } from "../contract/causes.ts";
+import { errnoOf } from "../runtime/errno.ts";
 
 const CAUSE_OF_ERRNO: Readonly<Record<string, CauseCode>> = {
   ENOSPC: "disk_full",
@@ -7,11 +8,6 @@ const CAUSE_OF_ERRNO: Readonly<Record<string, CauseCode>> = {
   ENFILE: "resources_exhausted",
   ENOMEM: "memory_exhausted",
 };
-
-/** The `code` of a system error (`ENOENT`, ...), or undefined for anything else. */
-export function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-}
 
 /**
  * A failed file operation inside drover's own directory as a classified failure: a full disk or used-up descriptors

@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
 import { access, chmod, copyFile, rm, stat } from "node:fs/promises";
 import { LaunchFailure } from "../contract/causes.ts";
-import { errnoOf, fileFailure } from "./file-failure.ts";
+import { errnoOf } from "../runtime/errno.ts";
+import { fileFailure } from "./file-failure.ts";
 
 /**
  * Copies the operator's firmware variables for one VM, mode 0600: QEMU lets two VMs share the file without an error,

@@ -1,4 +1,4 @@
-import { pause } from "./bounded-wait.ts";
+import { pause } from "../runtime/bounded-wait.ts";
 import type { ExecuteOptions, QmpClient } from "./qmp-client.ts";
 import { QmpError } from "./qmp-error.ts";
 import type { QmpArguments, QmpCommand, QmpEvent, QmpReply } from "./qmp-protocol.ts";

@@ -1,6 +1,6 @@
 import { createServer } from "node:net";
 import { LaunchFailure } from "../contract/causes.ts";
-import { errnoOf } from "./file-failure.ts";
+import { errnoOf } from "../runtime/errno.ts";
 
 /**
  * True when a TCP port can be listened on now. It is only a hint: QEMU may still meet a quicker process, and its own

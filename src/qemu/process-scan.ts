@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { type ProcessIdentity, readStartTime } from "./process-identity.ts";
+import { type ProcessIdentity, readStartTime } from "../runtime/process-identity.ts";
 
 /** A process that carries `-uuid` on its command line. */
 export interface UuidProcess extends ProcessIdentity {

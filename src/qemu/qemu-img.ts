@@ -1,8 +1,8 @@
 import { execa } from "execa";
 import { LaunchFailure } from "../contract/causes.ts";
+import { errnoOf } from "../runtime/errno.ts";
 import { classifyFailure } from "./classify-failure.ts";
 import type { OperatorPaths } from "./failure-patterns.ts";
-import { errnoOf } from "./file-failure.ts";
 import { childEnvironment, withPrivateUmask } from "./qemu-process.ts";
 
 /** What qemu-img says is a few lines; `info` of an image with many snapshots is the longest. */

@@ -3,8 +3,9 @@ import { type FileHandle, open, writeFile } from "node:fs/promises";
 import { isAbsolute, resolve } from "node:path";
 import { execa } from "execa";
 import { type CauseCode, LaunchFailure } from "../contract/causes.ts";
-import { errnoOf, fileFailure } from "./file-failure.ts";
-import { type ProcessIdentity, readStartTime } from "./process-identity.ts";
+import { errnoOf } from "../runtime/errno.ts";
+import { type ProcessIdentity, readStartTime } from "../runtime/process-identity.ts";
+import { fileFailure } from "./file-failure.ts";
 
 /** How a process ended, as far as anybody knows: for one that is not our child both are null. */
 export interface ExitFacts {

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { createConnection, type Socket } from "node:net";
-import { pause, TIME_UP, within } from "./bounded-wait.ts";
-import { errnoOf } from "./file-failure.ts";
+import { pause, TIME_UP, within } from "../runtime/bounded-wait.ts";
+import { errnoOf } from "../runtime/errno.ts";
 import { QmpClient } from "./qmp-client.ts";
 import { QmpError } from "./qmp-error.ts";
 

@@ -1,6 +1,7 @@
 import { createConnection } from "node:net";
 import { LaunchFailure } from "../contract/causes.ts";
-import { pause } from "./bounded-wait.ts";
+import { pause } from "../runtime/bounded-wait.ts";
+import { linkSignals } from "../runtime/link-signals.ts";
 
 const TRY_EVERY_MS = 50;
 /**
@@ -30,7 +31,7 @@ export async function waitForTcpBytes(
 ): Promise<number> {
   const startedMs = performance.now();
   const over = new AbortController(); // ends the tries that are open when one has succeeded or time is up
-  const ended = wait.signal === undefined ? over.signal : AbortSignal.any([over.signal, wait.signal]);
+  const ended = linkSignals(wait.signal === undefined ? [over.signal] : [over.signal, wait.signal]);
   let isReady = false;
   try {
     for (let tries = 0; !isReady; tries += 1) {
@@ -43,13 +44,14 @@ export async function waitForTcpBytes(
         isReady = true;
         over.abort();
       });
-      await pause(TRY_EVERY_MS, ended).catch((error: unknown) => {
+      await pause(TRY_EVERY_MS, ended.signal).catch((error: unknown) => {
         if (!isReady) throw error;
       });
     }
     return performance.now() - startedMs;
   } finally {
     over.abort();
+    ended.release();
   }
 }
 

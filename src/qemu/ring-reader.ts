@@ -1,6 +1,6 @@
 import { RESULT_MAX_BYTES, TAIL_MAX_BYTES } from "../contract/limits.ts";
+import { pause, TIME_UP, within } from "../runtime/bounded-wait.ts";
 import { BoundedFile, type FileBound, readTail } from "./bounded-file.ts";
-import { pause, TIME_UP, within } from "./bounded-wait.ts";
 
 /** One QMP reply carries at most this much; as base64 it stays far below the longest line. */
 const READ_BYTES = 64 * 1024;

@@ -1,5 +1,5 @@
+import { within } from "../runtime/bounded-wait.ts";
 import { boundForeignLog, type FileBound, readTail } from "./bounded-file.ts";
-import { within } from "./bounded-wait.ts";
 import { DEFAULT_HEARTBEAT, Heartbeat } from "./heartbeat.ts";
 import { MonitorLink } from "./monitor-link.ts";
 import { endOfEvent, endOfStatus, hostShutdownReason, type QemuEnd, TOLD_TO_END } from "./qemu-end.ts";

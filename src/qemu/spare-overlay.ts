@@ -1,9 +1,9 @@
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { pause } from "./bounded-wait.ts";
+import { pause } from "../runtime/bounded-wait.ts";
+import { errnoOf } from "../runtime/errno.ts";
 import { type DiskRequest, diskSizeGib, prepareDisk } from "./disk-image.ts";
 import { DiskSources } from "./disk-source.ts";
-import { errnoOf } from "./file-failure.ts";
 
 const REFILL_AFTER_MS = 250;
 

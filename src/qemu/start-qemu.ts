@@ -1,11 +1,12 @@
 import { LaunchFailure } from "../contract/causes.ts";
+import { TIME_UP, within } from "../runtime/bounded-wait.ts";
+import { killProcess } from "../runtime/end-process.ts";
+import { linkSignals } from "../runtime/link-signals.ts";
+import type { ProcessIdentity } from "../runtime/process-identity.ts";
 import { readTail } from "./bounded-file.ts";
-import { TIME_UP, within } from "./bounded-wait.ts";
 import { classifyFailure } from "./classify-failure.ts";
-import { killProcess } from "./end-process.ts";
 import type { OperatorPaths } from "./failure-patterns.ts";
 import { connectEitherMonitor } from "./monitor-choice.ts";
-import type { ProcessIdentity } from "./process-identity.ts";
 import { endOfStatus } from "./qemu-end.ts";
 import { type ExitFacts, type QemuProcess, spawnQemu } from "./qemu-process.ts";
 import type { QmpClient } from "./qmp-client.ts";
@@ -86,17 +87,21 @@ class Handshake {
 
   async talk(): Promise<{ readonly client: QmpClient; readonly status: string }> {
     const { paths, qmpTimeoutMs, signal } = this.#options;
-    const both = AbortSignal.any([signal, this.#over.signal]);
-    const client = await connectQmp({
-      socketPath: paths.qmpSocket,
-      timeoutMs: qmpTimeoutMs,
-      isAlive: () => this.isAlive,
-      signal: both,
-    });
-    this.#client = client;
-    const status = await within(askAll(client, this.#options), 2 * qmpTimeoutMs, both);
-    if (status === TIME_UP) throw new QmpError("timeout", "QEMU did not answer in time");
-    return { client, status };
+    const both = linkSignals([signal, this.#over.signal]);
+    try {
+      const client = await connectQmp({
+        socketPath: paths.qmpSocket,
+        timeoutMs: qmpTimeoutMs,
+        isAlive: () => this.isAlive,
+        signal: both.signal,
+      });
+      this.#client = client;
+      const status = await within(askAll(client, this.#options), 2 * qmpTimeoutMs, both.signal);
+      if (status === TIME_UP) throw new QmpError("timeout", "QEMU did not answer in time");
+      return { client, status };
+    } finally {
+      both.release();
+    }
   }
 
   giveUp(): void {

@@ -1,6 +1,6 @@
-import { within } from "./bounded-wait.ts";
-import { killProcess, waitForDeath } from "./end-process.ts";
-import { isAlive, isStopped, type ProcessIdentity, signalProcess } from "./process-identity.ts";
+import { within } from "../runtime/bounded-wait.ts";
+import { killProcess, waitForDeath } from "../runtime/end-process.ts";
+import { isAlive, isStopped, type ProcessIdentity, signalProcess } from "../runtime/process-identity.ts";
 import type { ExecuteOptions } from "./qmp-client.ts";
 
 /** How long QEMU may take to say that it heard of the power button. A healthy one needs a millisecond. */

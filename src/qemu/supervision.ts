@@ -1,5 +1,5 @@
+import type { ProcessIdentity } from "../runtime/process-identity.ts";
 import type { HeartbeatTiming } from "./heartbeat.ts";
-import type { ProcessIdentity } from "./process-identity.ts";
 import type { ExitFacts } from "./qemu-process.ts";
 import type { QmpClient } from "./qmp-client.ts";
 import type { RingChunk } from "./ring-reader.ts";

@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { errnoOf, fileFailure } from "./file-failure.ts";
+import { errnoOf } from "../runtime/errno.ts";
+import { fileFailure } from "./file-failure.ts";
 import { isVmId, type VmPaths, vmsDirectory } from "./vm-paths.ts";
 
 /**

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { chmod, mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ProcessIdentity } from "./process-identity.ts";
+import { LastingIdentity } from "./lasting-identity.ts";
 
 /** Every file of the private redis-server's directory. */
 export const redisPaths = (stateDir: string) => {
@@ -19,7 +19,7 @@ export const redisPaths = (stateDir: string) => {
 export type RedisPaths = ReturnType<typeof redisPaths>;
 
 /** `owner` is null once the server was ended as it should; the port is kept for the next start. */
-const RunningServer = z.strictObject({ server: ProcessIdentity, owner: ProcessIdentity.nullable(), port: z.int() });
+const RunningServer = z.strictObject({ server: LastingIdentity, owner: LastingIdentity.nullable(), port: z.int() });
 export type RunningServer = z.infer<typeof RunningServer>;
 
 /** Makes the directory and the password, or takes what an earlier start has left. */

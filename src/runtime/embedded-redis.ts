@@ -9,8 +9,9 @@ import {
   writeRedisConfig,
   writeRunningServer,
 } from "./embedded-redis-files.ts";
+import { endProcess } from "./end-process.ts";
+import { identifyProcess, isSameProcess } from "./lasting-identity.ts";
 import type { Logger } from "./logger.ts";
-import { endProcess, identifyProcess, isSameProcess } from "./process-identity.ts";
 import { type RedisServerProcess, startRedisServer } from "./redis-server-process.ts";
 
 export interface EmbeddedRedisOptions {
@@ -25,7 +26,6 @@ export interface EmbeddedRedisOptions {
 
 const PORT_TRIES_MAX = 10;
 const ORPHAN_TERM_MS = 10_000;
-const ORPHAN_KILL_MS = 5_000;
 /** A server that falls is started again, but one that cannot stay up is an error to show, not to hide. */
 const RESTARTS_MAX = 5;
 const RESTART_WINDOW_MS = 60_000;
@@ -72,9 +72,9 @@ export class EmbeddedRedis implements AsyncDisposable {
     const { password } = await prepareRedisDir(paths);
     const before = await readRunningServer(paths);
     if (before !== undefined) {
-      if (before.owner !== null && (await isSameProcess(before.owner)))
+      if (before.owner !== null && isSameProcess(before.owner))
         throw alreadyRunning(options.stateDir, before.owner.pid);
-      await endProcess(before.server, { termMs: ORPHAN_TERM_MS, killMs: ORPHAN_KILL_MS });
+      if (isSameProcess(before.server)) await endProcess(before.server, { termMs: ORPHAN_TERM_MS });
     }
     for (let attempt = 0; attempt < PORT_TRIES_MAX; attempt += 1) {
       // The port of the last time, so that a URL that somebody noted stays good.
@@ -154,7 +154,7 @@ async function launch(
   });
   switch (outcome.kind) {
     case "ready": {
-      const owner = await identifyProcess(options.ownerPid);
+      const owner = identifyProcess(options.ownerPid);
       if (owner === undefined) throw new Error(`there is no process ${options.ownerPid}`);
       await writeRunningServer(paths, { server: outcome.process.identity, owner, port }, redisUrl({ port, password }));
       return outcome.process;

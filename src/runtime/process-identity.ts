@@ -1,60 +1,83 @@
-import { readFile } from "node:fs/promises";
-import { kill } from "node:process";
-import { setTimeout as delay } from "node:timers/promises";
-import { z } from "zod";
+import { readFileSync } from "node:fs";
+import { errnoOf } from "./errno.ts";
 
 /**
- * Names one process for ever: a pid alone is given to another process later, with its start time and the boot it
- * belongs to it is not.
+ * Who a process is. A pid alone may come to name a stranger; together with the start time (clock ticks since boot,
+ * field 22 of /proc/<pid>/stat, see proc(5)) and the boot id it does not.
  */
-export const ProcessIdentity = z.strictObject({ pid: z.int().positive(), startTicks: z.string(), bootId: z.string() });
-export type ProcessIdentity = z.infer<typeof ProcessIdentity>;
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly startTimeTicks: number;
+}
 
-const POLL_MS = 20;
+interface ProcessStatus {
+  /** One letter of proc(5): R, S, D, T, Z, ... */
+  readonly state: string;
+  readonly startTimeTicks: number;
+}
 
-/** The identity of a process that lives now; undefined when there is none, or only its unread exit code. */
-export async function identifyProcess(pid: number): Promise<ProcessIdentity | undefined> {
-  let stat: string;
+/** Start time of a process in clock ticks since boot, or undefined when there is none with this pid. */
+export function readStartTime(pid: number): number | undefined {
+  return readStatus(pid)?.startTimeTicks;
+}
+
+/**
+ * True while exactly this process exists. A zombie is dead: it holds nothing any more. A process that we may not see
+ * or signal is not dead (Cocos takes EPERM for death and forgets live VMs).
+ */
+export function isAlive({ pid, startTimeTicks }: ProcessIdentity): boolean {
+  const status = readStatus(pid);
+  if (status === undefined) return isHidden(pid);
+  return status.startTimeTicks === startTimeTicks && status.state !== "Z" && status.state !== "X";
+}
+
+/** True when the process exists and is stopped (SIGSTOP, a debugger): it answers nobody and only SIGKILL ends it. */
+export function isStopped({ pid, startTimeTicks }: ProcessIdentity): boolean {
+  const status = readStatus(pid);
+  return status?.startTimeTicks === startTimeTicks && (status.state === "T" || status.state === "t");
+}
+
+/** Random for every boot of the machine; pids and start times mean nothing across it. */
+export function bootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+}
+
+/**
+ * Sends a signal to exactly this process. False when it is dead, so nothing was sent. Nothing else of this program
+ * runs between check and signal, which leaves microseconds for the pid to be reused (Node has no pidfd).
+ * Throws EPERM when the process is not ours to signal.
+ */
+export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals): boolean {
+  if (!isAlive(identity)) return false;
   try {
-    stat = await readFile(`/proc/${pid}/stat`, "utf8");
+    process.kill(identity.pid, signal);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === "ESRCH") return false;
+    throw error;
+  }
+}
+
+function readStatus(pid: number): ProcessStatus | undefined {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/stat`, "latin1");
   } catch {
-    return undefined; // no such process
+    return undefined; // gone, or not for our eyes: isAlive asks the kernel in another way
   }
-  // The name in parentheses may hold blanks and parentheses itself, so fields count from the last one.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  // The second field is the program's name in brackets and may itself hold blanks and brackets.
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const state = fields[0];
-  const startTicks = fields[19];
-  if (startTicks === undefined || state === "Z" || state === "X") return undefined;
-  const bootId = await readFile("/proc/sys/kernel/random/boot_id", "utf8");
-  return { pid, startTicks, bootId: bootId.trim() };
+  const startTimeTicks = Number(fields[19]);
+  return state === undefined || Number.isNaN(startTimeTicks) ? undefined : { state, startTimeTicks };
 }
 
-/** Whether this very process still lives. */
-export async function isSameProcess(known: ProcessIdentity): Promise<boolean> {
-  const now = await identifyProcess(known.pid);
-  return now?.startTicks === known.startTicks && now.bootId === known.bootId;
-}
-
-/** SIGTERM, then SIGKILL to what has not ended in time. Returns when the process is gone; never signals another one. */
-export async function endProcess(
-  known: ProcessIdentity,
-  { termMs, killMs }: { termMs: number; killMs: number },
-): Promise<void> {
-  for (const [signal, waitMs] of [
-    ["SIGTERM", termMs],
-    ["SIGKILL", killMs],
-  ] as const) {
-    if (!(await isSameProcess(known))) return;
-    try {
-      kill(known.pid, signal);
-    } catch (error) {
-      if (!(await isSameProcess(known))) return;
-      throw error; // it lives and may not be signalled: it belongs to another user
-    }
-    for (const deadline = Date.now() + waitMs; Date.now() < deadline; ) {
-      if (!(await isSameProcess(known))) return;
-      await delay(POLL_MS);
-    }
+/** /proc may hide the processes of others (hidepid); the kernel still says EPERM for them. */
+function isHidden(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false; // ours, so /proc would have shown it: it has gone or come in between
+  } catch (error) {
+    return errnoOf(error) === "EPERM";
   }
-  throw new Error(`process ${known.pid} did not end`);
 }

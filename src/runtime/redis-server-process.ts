@@ -1,12 +1,12 @@
 import { execa } from "execa";
+import { endProcess } from "./end-process.ts";
+import { identifyProcess, type LastingIdentity } from "./lasting-identity.ts";
 import type { Logger } from "./logger.ts";
-import { endProcess, identifyProcess, type ProcessIdentity } from "./process-identity.ts";
 
 /** A large append-only file takes its time to load. */
 const READY_TIMEOUT_MS = 120_000;
 /** Flushing the append-only file is quick; this is for a disk that is not. */
 const TERM_MS = 10_000;
-const KILL_MS = 5_000;
 const LOG_TAIL_LINES = 12;
 /** sysexits.h EX_TEMPFAIL: no code of redis-server's own. */
 const LOCKED_EXIT_CODE = 75;
@@ -18,7 +18,7 @@ export type StartOutcome =
   | { readonly kind: "failed"; readonly text: string };
 
 export interface RedisServerProcess {
-  readonly identity: ProcessIdentity;
+  readonly identity: LastingIdentity;
   /** Settles when the process has ended, with its last lines. Never rejects. */
   readonly ended: Promise<string>;
   stop(): Promise<void>;
@@ -64,12 +64,14 @@ export async function startRedisServer(options: {
     };
   });
   const outcome = await Promise.race([ready, ended, timeout(READY_TIMEOUT_MS)]);
-  const identity = child.pid === undefined ? undefined : await identifyProcess(child.pid);
+  const identity = child.pid === undefined ? undefined : identifyProcess(child.pid);
   if (outcome === "ready" && identity !== undefined) {
-    const stop = () => endProcess(identity, { termMs: TERM_MS, killMs: KILL_MS });
+    const stop = async () => {
+      await endProcess(identity, { termMs: TERM_MS });
+    };
     return { kind: "ready", process: { identity, ended: ended.then(({ text }) => text), stop } };
   }
-  if (identity !== undefined) await endProcess(identity, { termMs: TERM_MS, killMs: KILL_MS });
+  if (identity !== undefined) await endProcess(identity, { termMs: TERM_MS });
   const { exitCode, text } = await ended;
   if (exitCode === LOCKED_EXIT_CODE) return { kind: "locked" };
   if (/Address already in use/i.test(text)) return { kind: "port_taken" };

@@ -1,4 +1,4 @@
-import { isIP, Socket } from "node:net";
+import { Socket } from "node:net";
 import { hostname } from "node:os";
 import type { Logger } from "pino";
 import type { Tee } from "../contract/qemu-config.ts";
@@ -7,6 +7,7 @@ import type { RedisClient } from "../queue/connection.ts";
 import type { HostDescription } from "../queue/host-registry.ts";
 import type { RecordFields } from "../queue/launch-moves.ts";
 import type { Config } from "../runtime/config-shape.ts";
+import { forwardBindOf } from "../runtime/forward-bind.ts";
 import { DROVER_VERSION } from "../runtime/version.ts";
 import type { HostState } from "./host-state.ts";
 
@@ -21,8 +22,6 @@ export interface DescribedHost {
   readonly recordFields: RecordFields;
 }
 
-const ALL_INTERFACES = new Set(["0.0.0.0", "*", "::"]);
-
 /** Finds out what this host offers. Throws LaunchFailure `tee_unsupported` when a TEE is asked for that it lacks. */
 export async function describeHost(options: {
   config: Config;
@@ -33,8 +32,7 @@ export async function describeHost(options: {
   const { config, host, redis, logger } = options;
   const tee = decideTee(config.teeWish, detectTee());
   if (tee.note !== undefined) logger.warn({ tee: tee.kind, note: tee.note }, "the host's TEE is not used as detected");
-  const bind = config.forwardBind ?? (isLoopbackUrl(config.redis.url) ? "127.0.0.1" : undefined);
-  const forwardBind = bind === undefined || ALL_INTERFACES.has(bind) ? undefined : bind;
+  const forwardBind = forwardBindOf(config);
   const address = config.hostAddress ?? forwardBind ?? (await sourceAddress(redis)) ?? hostname();
   const teeText = describeTee(tee);
   const accel = config.qemu.enableKvm ? "kvm" : "tcg";
@@ -59,11 +57,6 @@ export async function describeHost(options: {
       startedAtMs: Date.now(),
     },
   };
-}
-
-function isLoopbackUrl(url: string): boolean {
-  const host = /^[a-z+]+:\/\/(?:[^@/]*@)?(\[[^\]]+\]|[^:/,]+)/.exec(url)?.[1]?.replace(/^\[|\]$/g, "") ?? "";
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 
 /** The address of this machine that Redis sees: others of the fleet reach it there, most likely. */

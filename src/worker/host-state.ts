@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { DroverError } from "../contract/errors.ts";
 import { readDurable, writeDurably } from "../qemu/durable-file.ts";
-import { bootId } from "../qemu/process-identity.ts";
+import { bootId } from "../runtime/process-identity.ts";
 
 const HostFile = z.strictObject({ v: z.literal(1), hostId: z.string(), stateId: z.uuid() });
 

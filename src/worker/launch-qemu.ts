@@ -15,6 +15,7 @@ import { startQemu } from "../qemu/start-qemu.ts";
 import { vmCommand } from "../qemu/vm-command.ts";
 import type { LaunchStore } from "../queue/launch-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
+import { linkSignals } from "../runtime/link-signals.ts";
 import type { Launch } from "./launch.ts";
 import { moveVm, saveLaunch } from "./move-vm.ts";
 import type { SecretMask } from "./secret-mask.ts";
@@ -71,6 +72,7 @@ async function makeFiles({ config, tee, disks }: QemuLaunchDeps, { launch, secre
   const { qemu } = config;
   const { identity, spec, paths } = launch;
   const failed = new AbortController();
+  const given = linkSignals([stop.signal, failed.signal]);
   const parts = [
     writeGuestFiles(paths, { vmId: identity.vmId, spec, secrets }),
     tee.kind === "none" && config.firmware === "ovmf"
@@ -82,11 +84,12 @@ async function makeFiles({ config, tee, disks }: QemuLaunchDeps, { launch, secre
           destinationFile: paths.disk,
           format: qemu.disk.format,
           mode: config.diskMode,
-          signal: AbortSignal.any([stop.signal, failed.signal]),
+          signal: given.signal,
         })
       : Promise.resolve(),
   ];
   await Promise.all(parts.map((part) => part.catch((error) => failed.abort(error))));
+  given.release();
   failed.signal.throwIfAborted();
 }
 

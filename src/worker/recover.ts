@@ -2,13 +2,13 @@ import { mkdir, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { VmRecord } from "../contract/vm-record.ts";
 import { DamagedFile, readDurable, writeDurably } from "../qemu/durable-file.ts";
-import { endProcess } from "../qemu/end-process.ts";
-import { errnoOf } from "../qemu/file-failure.ts";
-import { isAlive, type ProcessIdentity } from "../qemu/process-identity.ts";
 import { findByUuid } from "../qemu/process-scan.ts";
 import { listVmDirectories, makeVmDirectory, removeVmDirectory } from "../qemu/vm-directory.ts";
 import { type VmPaths, vmPaths } from "../qemu/vm-paths.ts";
 import type { VmStore } from "../queue/vm-store.ts";
+import { endProcess } from "../runtime/end-process.ts";
+import { errnoOf } from "../runtime/errno.ts";
+import { isAlive, type ProcessIdentity } from "../runtime/process-identity.ts";
 import { EndPlan } from "./end-plan.ts";
 import { type EndDeps, finishEnd } from "./end-vm.ts";
 import type { HostState } from "./host-state.ts";
@@ -51,11 +51,16 @@ export async function recoverUnknownJobs(
   const { claims, host, mutex, logger } = deps;
   const unknown = await mutex.run(() => claims.unknown(`${host.hostId}:${host.stateId}:`, isKnown));
   for (const job of unknown) {
-    logger.warn({ vmId: job.vmId, epoch: job.epoch }, "a job is ours in Redis and nobody here knows of it");
-    const paths = pathsOf(deps, job.vmId, job.epoch);
-    await makeVmDirectory(paths);
-    await writeDurably(paths.record, JSON.stringify(newLocalRecord(host, job)));
-    await recoverOne(deps, job.vmId, job.epoch);
+    const { vmId, epoch } = job;
+    logger.warn({ vmId, epoch }, "a job is ours in Redis and nobody here knows of it");
+    try {
+      const paths = pathsOf(deps, vmId, epoch);
+      await makeVmDirectory(paths);
+      await writeDurably(paths.record, JSON.stringify(newLocalRecord(host, job)));
+      await recoverOne(deps, vmId, epoch);
+    } catch (error) {
+      logger.error({ vmId, epoch, err: error }, "an unknown job could not be taken back; it is tried again");
+    }
   }
 }
 

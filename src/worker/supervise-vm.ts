@@ -10,6 +10,7 @@ import { readOutputs } from "../qemu/vm-outputs.ts";
 import type { LaunchStore } from "../queue/launch-store.ts";
 import type { VmStore } from "../queue/vm-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
+import { linkSignals } from "../runtime/link-signals.ts";
 import type { LaunchEnd } from "./end-plan.ts";
 import type { Launch } from "./launch.ts";
 import { moveVm } from "./move-vm.ts";
@@ -94,7 +95,8 @@ async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSigna
   const { probe = { type: "none" } } = launch.spec;
   if (probe.type === "none") return onBooted();
   // Bounded by the boot deadline, where there is one, and by the end of the VM: both come as aborts.
-  const wait = { timeoutMs: TIMER_MAX_MS, signal: AbortSignal.any([over, stop.signal]) };
+  const ended = linkSignals([over, stop.signal]);
+  const wait = { timeoutMs: TIMER_MAX_MS, signal: ended.signal };
   const target = { host: deps.forwardBind ?? "127.0.0.1", port: launch.port ?? 0 };
   try {
     const readyMs = Math.round(await (watch === undefined ? waitForTcpBytes(target, wait) : watch.wait(wait)));
@@ -110,6 +112,8 @@ async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSigna
   } catch (error) {
     if (over.aborted || stop.signal.aborted) return; // the VM ended or is being stopped before it was ready
     throw error;
+  } finally {
+    ended.release();
   }
 }
 

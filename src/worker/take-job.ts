@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import { isFinal } from "../contract/vm-state.ts";
 import { writeDurably } from "../qemu/durable-file.ts";
 import { makeVmDirectory, removeVmDirectory } from "../qemu/vm-directory.ts";
-import { vmPaths } from "../qemu/vm-paths.ts";
+import { isVmId, vmPaths } from "../qemu/vm-paths.ts";
 import type { ClaimedJob, JobClaims } from "../queue/job-claims.ts";
 import type { LaunchIdentity, RecordFields } from "../queue/launch-moves.ts";
 import type { LaunchStore } from "../queue/launch-store.ts";
@@ -37,6 +37,11 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
   if (!job.data.ok && job.data.newer) {
     logger.warn({ vmId: job.vmId }, "a job of a newer version goes back to the queue");
     await claims.giveBack(job, GIVE_BACK_NEWER_MS);
+    return undefined;
+  }
+  if (!isVmId(job.vmId)) {
+    logger.error({ jobId: job.vmId }, "a job in the queue is none of drover's: somebody else put it there");
+    await claims.failForGood(job, { message: "no VM of drover's", story: "the job's id is no VM id" });
     return undefined;
   }
   // Data that nobody can read becomes a launch too, which fails at once: so record, event and job end as always.

@@ -8,8 +8,8 @@ import { Redis } from "ioredis";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { EmbeddedRedis } from "../../src/runtime/embedded-redis.ts";
 import { redisPaths } from "../../src/runtime/embedded-redis-files.ts";
+import { identifyProcess, isSameProcess } from "../../src/runtime/lasting-identity.ts";
 import { createLogger } from "../../src/runtime/logger.ts";
-import { identifyProcess, isSameProcess } from "../../src/runtime/process-identity.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 const logger = createLogger({ level: "error", name: "test", destination: { write: () => undefined } });
@@ -71,9 +71,9 @@ test("other users of the machine can read nothing of it", async () => {
 
 test("close leaves no process and is not minded twice", async () => {
   const server = await EmbeddedRedis.start({ stateDir, logger, ownerPid });
-  const identity = await identifyProcess(server.pid);
+  const identity = identifyProcess(server.pid);
   await Promise.all([server.close(), server.close()]);
-  expect(identity && (await isSameProcess(identity))).toBe(false);
+  expect(identity && isSameProcess(identity)).toBe(false);
 });
 
 test("a second start with the same directory is refused and leaves the first alone", async () => {
@@ -120,7 +120,7 @@ test("when its owner is killed it ends by itself, its data safe", async () => {
   await ask(note.url, (redis) => redis.set("kept", "yes"));
   owner.kill("SIGKILL");
   await owner;
-  await waitFor(async () => !(await isSameProcess(note.server)), { what: "the server's end" });
+  await waitFor(async () => !isSameProcess(note.server), { what: "the server's end" });
   await using next = await EmbeddedRedis.start({ stateDir, logger, ownerPid });
   expect(await ask(next.url, (redis) => redis.get("kept"))).toBe("yes");
 });
@@ -138,7 +138,7 @@ test("a server that outlived its owner is ended by the next start, which takes o
   await writeFile(noteFile, JSON.stringify({ ...running, owner: { ...running.owner, startTicks: "1" } }));
   try {
     await using next = await EmbeddedRedis.start({ stateDir, logger, ownerPid });
-    expect(await isSameProcess(note.server)).toBe(false);
+    expect(isSameProcess(note.server)).toBe(false);
     expect(await ask(next.url, (redis) => redis.get("kept"))).toBe("yes");
   } finally {
     owner.kill("SIGKILL");

@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Queue } from "bullmq";
 import { describe, expect, test } from "vitest";
 import { vmPaths } from "../../src/qemu/vm-paths.ts";
 import { Scope } from "../../src/runtime/scope.ts";
@@ -56,6 +57,25 @@ describe("a disk that takes no writes", () => {
     expect((await host.get(vmId)).state, "nothing is given away before it is written down").toBe("running");
     rmSync(end, { recursive: true });
     expect(await host.until(vmId, "failed")).toMatchObject({ cause: { code: "qemu_killed" } });
+    await expectAgreement(host);
+  });
+});
+
+describe("a job that is none of drover's", () => {
+  test("fails by itself, and the VMs behind it run", async () => {
+    await using host = await startDrover({ rom: "obedient", worker: false });
+    const queue = new Queue("vm.default", { connection: host.client, prefix: host.keys.prefix });
+    const stranger = await queue.add("resize-image", { width: 100 }, { jobId: "../../etc/passwd", priority: 1 });
+    const odd = await host.submit();
+    await queue.getJob(odd).then((job) => job?.updateData({ v: 1, vmId: odd, nothing: "that can be read" }));
+    const vmId = await host.submit();
+    await host.runWorker();
+    await host.until(vmId, "running");
+    expect(await host.until(odd, "failed")).toMatchObject({ cause: { code: "spec_invalid" }, attempts: { made: 1 } });
+    expect(await queue.getJobState("../../etc/passwd")).toBe("failed");
+    await stranger.remove();
+    await queue.close();
+    await removeAll(host);
     await expectAgreement(host);
   });
 });

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { expect, test } from "vitest";
-import { bootId } from "../../src/qemu/process-identity.ts";
+import { bootId } from "../../src/runtime/process-identity.ts";
 import { leftovers } from "../helpers/leftovers.ts";
 import { listenOn } from "../helpers/listener.ts";
 import { sharedDrover } from "../helpers/shared-drover.ts";

@@ -1,5 +1,5 @@
-import { bootId } from "../../src/qemu/process-identity.ts";
 import { PortSlots } from "../../src/queue/port-slots.ts";
+import { bootId } from "../../src/runtime/process-identity.ts";
 import type { Drover } from "./drover.ts";
 import { filesBelow, listeningPorts, machinesOf, processesNaming } from "./machine-traces.ts";
 import { holdsResources, type RecordFacts, readFacts, redisProblems } from "./redis-traces.ts";

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { type AttachOptions, attachQemu } from "../../src/qemu/attach-qemu.ts";
-import { bootId, isAlive, isStopped, signalProcess } from "../../src/qemu/process-identity.ts";
 import { connectQmp } from "../../src/qemu/qmp-connect.ts";
 import type { RunningQemu } from "../../src/qemu/running-qemu.ts";
+import { bootId, isAlive, isStopped, signalProcess } from "../../src/runtime/process-identity.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { openVmWorld, STOP_BOUNDS, startOrphan, type VmWorld } from "./support/vm-world.ts";
 

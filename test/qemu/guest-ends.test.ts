@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { isAlive, signalProcess } from "../../src/qemu/process-identity.ts";
+import { isAlive, signalProcess } from "../../src/runtime/process-identity.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import type { RomGuest } from "./support/rom-guest.ts";
 import { openVmWorld, STOP_BOUNDS } from "./support/vm-world.ts";

@@ -2,8 +2,8 @@ import { chmod, mkdir, readdir, readFile, readlink, stat, writeFile } from "node
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { isAlive, type ProcessIdentity, readStartTime } from "../../src/qemu/process-identity.ts";
 import { findByUuid } from "../../src/qemu/process-scan.ts";
+import { isAlive, type ProcessIdentity, readStartTime } from "../../src/runtime/process-identity.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { freePort, openVmWorld, STOP_BOUNDS } from "./support/vm-world.ts";
 

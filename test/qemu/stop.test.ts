@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isAlive, isStopped, signalProcess } from "../../src/qemu/process-identity.ts";
+import { isAlive, isStopped, signalProcess } from "../../src/runtime/process-identity.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { FAKE_QEMU, openVmWorld, STOP_BOUNDS } from "./support/vm-world.ts";
 

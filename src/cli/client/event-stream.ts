@@ -1,9 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { GapNotice } from "../../contract/http-query.ts";
 import { CloudEvent } from "../../contract/vm-event.ts";
+import { linkSignals } from "../../runtime/link-signals.ts";
 import { CliError } from "../cli-error.ts";
 import { EXIT } from "../exit-codes.ts";
-import { linkSignals } from "../link-signals.ts";
 import { type ApiTarget, foreignReply, openStream } from "./api-request.ts";
 import { type SseMessage, SseParser } from "./sse-parser.ts";
 

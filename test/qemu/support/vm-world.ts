@@ -7,14 +7,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { onTestFinished } from "vitest";
-import { killProcess } from "../../../src/qemu/end-process.ts";
-import type { ProcessIdentity } from "../../../src/qemu/process-identity.ts";
 import { findByUuid } from "../../../src/qemu/process-scan.ts";
 import type { RunningQemu } from "../../../src/qemu/running-qemu.ts";
 import { type StartOptions, startQemu } from "../../../src/qemu/start-qemu.ts";
 import type { QemuObservation } from "../../../src/qemu/supervision.ts";
 import { makeVmDirectory } from "../../../src/qemu/vm-directory.ts";
 import { type VmPaths, vmPaths } from "../../../src/qemu/vm-paths.ts";
+import { killProcess } from "../../../src/runtime/end-process.ts";
+import type { ProcessIdentity } from "../../../src/runtime/process-identity.ts";
 import { waitFor } from "../../helpers/wait-for.ts";
 import { type RomGuest, writeRom } from "./rom-guest.ts";
 

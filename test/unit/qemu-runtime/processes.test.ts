@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { execa } from "execa";
 import { afterEach, expect, test } from "vitest";
 import { DeathWatch } from "../../../src/qemu/death-watch.ts";
-import { endProcess, killProcess, waitForDeath } from "../../../src/qemu/end-process.ts";
+import { findByUuid } from "../../../src/qemu/process-scan.ts";
+import { endProcess, killProcess, waitForDeath } from "../../../src/runtime/end-process.ts";
 import {
   bootId,
   isAlive,
@@ -11,8 +12,7 @@ import {
   type ProcessIdentity,
   readStartTime,
   signalProcess,
-} from "../../../src/qemu/process-identity.ts";
-import { findByUuid } from "../../../src/qemu/process-scan.ts";
+} from "../../../src/runtime/process-identity.ts";
 import { waitFor } from "../../helpers/wait-for.ts";
 
 const children: { identity: ProcessIdentity; exited: Promise<unknown> }[] = [];

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { TIME_UP, waitUntil, within } from "../../../src/qemu/bounded-wait.ts";
 import { diskKind, diskSizeGib } from "../../../src/qemu/disk-image.ts";
 import { formatOf } from "../../../src/qemu/disk-source.ts";
 import { Heartbeat } from "../../../src/qemu/heartbeat.ts";
 import { endOfEvent, endOfStatus, hostShutdownReason } from "../../../src/qemu/qemu-end.ts";
+import { TIME_UP, waitUntil, within } from "../../../src/runtime/bounded-wait.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setInterval", "setTimeout", "clearInterval", "clearTimeout", "performance"] });

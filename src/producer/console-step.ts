@@ -76,9 +76,15 @@ function fromWindow(position: ConsolePosition, { startOffset, data }: ConsoleWin
 
 /** What stands in the kept lines after the bytes that were written last. */
 function restOfTail(recent: Buffer, tail: Buffer): Buffer[] {
-  if (recent.length === 0) return nonEmpty(tail);
-  const at = tail.lastIndexOf(recent);
-  return at === -1 ? [lostNotice("some bytes"), ...nonEmpty(tail)] : nonEmpty(tail.subarray(at + recent.length));
+  const place = asKept(recent);
+  if (place.length === 0) return nonEmpty(tail);
+  const at = tail.lastIndexOf(place);
+  return at === -1 ? [lostNotice("some bytes"), ...nonEmpty(tail)] : nonEmpty(tail.subarray(at + place.length));
+}
+
+/** A serial console ends its lines with CR LF; the lines that are kept of it end with LF (see text-tail.ts). */
+function asKept(output: Buffer): Buffer {
+  return Buffer.from(output.toString("latin1").replaceAll("\r\n", "\n").replace(/\r$/, ""), "latin1");
 }
 
 /** A copy: a view would keep the whole window in memory. */

@@ -65,7 +65,7 @@ export class VmRuns {
         ),
       )
       .finally(() => {
-        this.#runs.delete(vmId);
+        if (this.#runs.get(vmId)?.launch === launch) this.#runs.delete(vmId); // its next launch may be there already
         this.#wake();
       });
     this.#runs.set(vmId, { launch, stop, done });

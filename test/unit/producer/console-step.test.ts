@@ -121,3 +121,12 @@ test("whatever the moments of looking and the size of the window: without loss a
     ),
   );
 });
+
+test("the kept lines end with LF where the serial console sent CR LF, and nothing is written twice for that", () => {
+  const look = reader();
+  expect(look(live(1, 0, "boot\r\nup\r\n"))).toBe("boot\r\nup\r\n");
+  expect(look(over(1, "boot\nup\nbye\n"))).toBe("bye\n");
+  const cut = reader();
+  cut(live(1, 0, "boot\r\nup\r"));
+  expect(cut(over(1, "boot\nup\nbye\n"))).toBe("\nbye\n");
+});

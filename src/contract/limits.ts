@@ -14,7 +14,6 @@ export const LABEL_KEY_MAX_CHARS = 63;
 export const LABEL_VALUE_MAX_CHARS = 255;
 export const NAME_MAX_CHARS = 128;
 export const POOL_MAX_CHARS = 40;
-export const OWNER_MAX_CHARS = 64;
 export const IDEMPOTENCY_KEY_MAX_CHARS = 255;
 export const PROBE_TEXT_MAX_CHARS = 200;
 /** TTL, queue and boot limits: a year is longer than any computation and far below timer and Redis limits. */

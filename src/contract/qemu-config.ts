@@ -40,7 +40,7 @@ export interface QemuConfig {
   readonly monitor: string;
 }
 
-export interface PflashConfig {
+interface PflashConfig {
   readonly if: string;
   readonly format: string;
   readonly unit: number;

@@ -19,7 +19,7 @@ const json = <T extends z.ZodType>(schema: T) =>
     })
     .pipe(schema);
 
-export const CauseRecord = z.strictObject({ code: z.enum(CAUSE_CODES), message: z.string() });
+const CauseRecord = z.strictObject({ code: z.enum(CAUSE_CODES), message: z.string() });
 
 export const LaunchRecord = z.strictObject({
   epoch: z.int(),

@@ -69,14 +69,13 @@ const labels = z
   )
   .refine((value) => Object.keys(value).length <= LABELS_MAX_COUNT, `at most ${LABELS_MAX_COUNT} labels`);
 
-export const Probe = z.discriminatedUnion("type", [
+const Probe = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("none") }),
   z.strictObject({ type: z.literal("tcp") }).describe("Ready when the guest sends a byte on its forwarded port."),
   z
     .strictObject({ type: z.literal("console"), text: plainText(PROBE_TEXT_MAX_CHARS).min(1) })
     .describe("Ready when the console shows this text."),
 ]);
-export type Probe = z.infer<typeof Probe>;
 
 const publicShape = {
   name: plainText(NAME_MAX_CHARS).optional().describe("A name for people. Need not be unique."),

@@ -1,5 +1,5 @@
 import { DroverError } from "./errors.ts";
-import { FINAL_STATES, type VmState } from "./vm-state.ts";
+import type { VmState } from "./vm-state.ts";
 
 /**
  * From which states a VM may come into a state. The scripts in Redis get these lists as arguments, so that the table
@@ -30,6 +30,3 @@ export function assertMayMove(from: VmState, to: VmState): void {
     throw new DroverError("illegal_transition", `a VM may not go from '${from}' to '${to}' (only from: ${allowed})`);
   }
 }
-
-/** States that a retry by hand may start from: the others either ended as asked or still live. */
-export const RETRYABLE_BY_HAND = FINAL_STATES.filter((state) => state === "failed");

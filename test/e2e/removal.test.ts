@@ -191,3 +191,19 @@ describe("a host that was not told", () => {
     expect((await host().get(vmId)).state).toBe("removed");
   });
 });
+
+test("a VM whose mark came while it was starting never runs, even if nobody tells its host", async () => {
+  using qemu = makeGatedQemu();
+  const env = { MANAGER_QEMU_BIN_PATH: qemu.binPath, DROVER_RECONCILE_INTERVAL: "1h" };
+  await using host = await startDrover({ rom: "idle", env });
+  qemu.close();
+  const vmId = await host.submit();
+  await host.until(vmId, "starting");
+  const { client, keys, config } = host;
+  const store = new VmStore({ redis: client, keys, eventsMax: config.eventsMax, keep: config.keep });
+  await store.requestRemoval({ vmId, reason: "requested", by: "local" });
+  await qemu.open();
+  await host.until(vmId, "removed");
+  expect(types(await host.events(vmId))).toEqual(["queued", "preparing", "starting", "removal_requested", "removed"]);
+  await expectAgreement(host);
+});

@@ -164,6 +164,25 @@ describe("after a worker was killed, the next one of the host", () => {
     await expectAgreement(host);
   });
 
+  test("ends a VM as removed whose launch had failed and whose removal was asked for before anybody was told", async () => {
+    await using host = await startDrover({ rom: "idle", worker: false });
+    await using worker = await startWorkerProcess(host.env);
+    const vmId = await host.submit();
+    await host.until(vmId, "running");
+    const writes = await pauseWrites(host);
+    killMachine(vmId, "SIGKILL");
+    expect((await planOnDisk(host, vmId)).outcome).toBe("retrying");
+    await worker.kill();
+    await writes.resume();
+    await host.remove(vmId);
+
+    await host.runWorker();
+    await host.until(vmId, "removed");
+    const types = (await host.events(vmId)).map(({ type }) => type);
+    expect(types.slice(-3)).toEqual(["vm.running", "vm.removal_requested", "vm.removed"]);
+    await expectAgreement(host);
+  });
+
   test("sets a damaged record aside, without its secrets, and every VM runs again all the same", async () => {
     await using host = await startDrover({ rom: "obedient", worker: false });
     await using worker = await startWorkerProcess(host.env);

@@ -135,7 +135,7 @@ test("a server that outlived its owner is ended by the next start, which takes o
   // As it would stand there if the owner had been another process that is dead now.
   const { process: noteFile } = redisPaths(stateDir);
   const running = JSON.parse(await readFile(noteFile, "utf8"));
-  await writeFile(noteFile, JSON.stringify({ ...running, owner: { ...running.owner, startTicks: "1" } }));
+  await writeFile(noteFile, JSON.stringify({ ...running, owner: { ...running.owner, startTimeTicks: 1 } }));
   try {
     await using next = await EmbeddedRedis.start({ stateDir, logger, ownerPid });
     expect(isSameProcess(note.server)).toBe(false);

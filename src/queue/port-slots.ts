@@ -5,6 +5,7 @@ import type { RedisKeys } from "./redis-keys.ts";
 
 const takeScript = loadScript("take-port-3");
 const giveScript = loadScript("give-port-3");
+const countScript = loadScript("count-ports-2");
 const Reply = z.tuple([z.number(), z.number()]);
 
 /** Ports that may be given to VMs: `first` to `last` without `reserved` (drover's own listeners). */
@@ -69,12 +70,9 @@ export class PortSlots {
     });
   }
 
-  /** How many ports of the range could be taken now; other workers of the machine may have ranges of their own. */
+  /** COUNT_PORTS: how many ports of the range could be taken now; other workers of the machine may have their own. */
   async free(): Promise<number> {
-    const asides = this.#redis.zrangebyscore(this.#portKeys[2], `(${Date.now()}`, "+inf");
-    const [held, aside] = await Promise.all([this.list(), asides]);
-    const { first, last, reserved } = this.#range;
-    const barred = [...reserved, ...held.map(({ port }) => port), ...aside.map(Number)];
-    return last - first + 1 - new Set(barred.filter((port) => port >= first && port <= last)).size;
+    const [ports, , aside] = this.#portKeys;
+    return z.number().parse(await countScript.run(this.#redis, [ports, aside], { range: this.#range }));
   }
 }

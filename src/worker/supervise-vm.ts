@@ -27,6 +27,8 @@ export interface SuperviseDeps {
   readonly logger: Logger;
   /** Where forwarded ports are bound; undefined: on all interfaces. */
   readonly forwardBind: string | undefined;
+  /** Under which address clients reach this host. */
+  readonly address: string;
 }
 
 export interface Supervised {
@@ -107,7 +109,7 @@ async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSigna
       to: "ready",
       fields: { readyAtMs: String(Date.now()) },
       event: { type: "vm.ready", data },
-      progress: { readyMs },
+      progress: { address: `${deps.address}:${launch.port}`, readyMs },
     });
   } catch (error) {
     if (over.aborted || stop.signal.aborted) return; // the VM ended or is being stopped before it was ready

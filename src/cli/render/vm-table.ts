@@ -12,8 +12,8 @@ const COLUMNS: readonly Column[] = [
   { title: "AGE", align: "right" },
   { title: "NAME", shrinkTo: 8, optional: true },
   { title: "HOST", shrinkTo: 8, optional: true },
-  { title: "ADDRESS", shrinkTo: 14, optional: true },
-  { title: "NOTE", shrinkTo: 18, optional: true },
+  { title: "ADDRESS", shrinkTo: 21, optional: true },
+  { title: "NOTE", shrinkTo: 14, optional: true },
 ];
 
 /** The list of VMs as a table. Ids are cut to what tells them apart, unless the screen has room for all of them. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { execa } from "execa";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { cocosArgs } from "../../src/qemu/cocos-args.ts";
 import { vmPaths } from "../../src/qemu/vm-paths.ts";
 import { askAgent } from "../helpers/agent.ts";
@@ -24,6 +24,9 @@ const COCOS_ENV = {
 };
 
 const CA_CERT = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+/** OVMF and four processors under emulation: ten seconds on a quiet machine, a minute on a busy one. */
+vi.setConfig({ testTimeout: 300_000 });
 
 /** Two guests of four processors each; both at once take little longer than one. */
 describe.concurrent("the whole, with the command line of Cocos", () => {

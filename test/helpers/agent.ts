@@ -7,7 +7,7 @@ const TRY_OPEN_MS = 250;
 /** What the guest's agent says to whoever connects at the address that the API names. Tries until it answers. */
 export async function askAgent(address: { host: string; port: number } | null): Promise<string> {
   if (address === null) throw new Error("the VM has no address");
-  return waitFor(() => askOnce(address), { timeoutMs: 60_000, what: `the agent at ${address.host}:${address.port}` });
+  return waitFor(() => askOnce(address), { timeoutMs: 150_000, what: `the agent at ${address.host}:${address.port}` });
 }
 
 function askOnce(address: { host: string; port: number }): Promise<string> {

@@ -122,6 +122,13 @@ export function crossWarnings(config: Config): readonly FieldProblem[] {
       message: "Has no effect: every VM gets host data of its own, as in Cocos.",
     });
   }
+  if (config.qemu.useSudo) {
+    warnings.push({
+      field: "MANAGER_QEMU_USE_SUDO",
+      message:
+        "Has no effect yet: QEMU runs as the worker's own user. Put that user into group kvm, or run the worker as root.",
+    });
+  }
   if (config.qemu.enableDisk && config.firmware === "seabios") {
     warnings.push({
       field: "DROVER_FIRMWARE",

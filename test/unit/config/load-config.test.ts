@@ -95,6 +95,7 @@ test("the shipped cocos-manager.env works as it is, and what nothing reads in it
     "MANAGER_GRPC_TIMEOUT",
     "MANAGER_HTTP_PORT",
     "MANAGER_IGVMMEASURE_BINARY",
+    "MANAGER_QEMU_USE_SUDO",
   ]);
   expect(reservedPorts(config)).toEqual([6101, 6102]);
   const grpcPort = warnings.find(({ field }) => field === "MANAGER_GRPC_PORT")?.message;

@@ -14,6 +14,8 @@ const STATUS_TIMEOUT_MS = 5_000;
 /** Long, because a late answer is dropped and with it what was taken out of the ring. */
 const RING_READ_TIMEOUT_MS = 60_000;
 const DRAIN_TIMEOUT_MS = 1_000;
+/** The guest is down and its result may still be in the ring: on a loaded host it is waited for. */
+const LAST_DRAIN_TIMEOUT_MS = 30_000;
 /** By force the rings get little more time than an answering QEMU needs. */
 const FORCED_DRAIN_TIMEOUT_MS = 100;
 /** QEMU's last words on QMP are read before its death is reported. */
@@ -111,7 +113,7 @@ export class RunningQemu {
 
   /** Reads what the rings still hold, if QEMU answers, and gives what is left of all output. May be called at any time. */
   async drainOutputs(): Promise<VmOutputs> {
-    await this.#drainRings(DRAIN_TIMEOUT_MS);
+    await this.#drainRings(this.#end === undefined ? DRAIN_TIMEOUT_MS : LAST_DRAIN_TIMEOUT_MS);
     const qemu = await readTail(this.paths.qemuLog, LOG_BOUND.keepBytes);
     return {
       console: keptText(this.#console?.tail ?? Buffer.alloc(0)),

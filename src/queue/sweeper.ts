@@ -38,9 +38,10 @@ export class Sweeper {
 
   /** One round. Throws when Redis cannot be reached; the next round does the rest. */
   async sweep(): Promise<void> {
-    await this.#addMissingJobs();
-    await this.#endOverdue();
-    await this.#upkeep.purgeExpired(BATCH);
+    // One record that cannot be read must not keep time limits and retention from happening.
+    const steps = [this.#addMissingJobs(), this.#endOverdue(), this.#upkeep.purgeExpired(BATCH)];
+    const failed = (await Promise.allSettled(steps)).find((step) => step.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
   }
 
   async #run(): Promise<void> {
@@ -49,7 +50,9 @@ export class Sweeper {
       // Jitter, so that many sweepers do not do the same at the same moment.
       await delay(this.#intervalMs * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
-      await this.sweep().catch((error) => this.#logger.debug({ err: error }, "sweep failed; the next one goes on"));
+      await this.sweep().catch((error) =>
+        this.#logger.warn({ err: error }, "a step of a sweep failed; the next one goes on"),
+      );
     }
   }
 
@@ -72,6 +75,7 @@ export class Sweeper {
       if (outcome.kind === "marked" && outcome.host !== undefined) {
         await this.#queue.notifyRemoval(outcome.host, overdue.vmId);
       }
+      if (outcome.kind === "not_due") continue;
       await this.#upkeep.forgetDeadline(overdue); // the mark is written: the host's reconcile does the rest
     }
   }

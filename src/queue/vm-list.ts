@@ -49,7 +49,6 @@ export async function listRecords(redis: RedisClient, keys: RedisKeys, filter: L
       records.push(record);
       if (records.length === filter.limit) return { records, next: writeCursor(entry) };
     }
-    if (chunk.length < CHUNK_RECORDS) return { records, next: null };
   }
   return { records, next: position === undefined ? null : writeCursor(position) };
 }

@@ -17,7 +17,7 @@ const retryScript = loadScript("retry-13");
 const AcceptReply = z
   .tuple([z.enum(["accepted", "replayed", "conflict", "gone"]), z.string()])
   .rest(z.array(z.string()));
-const RemoveReply = z.tuple([z.enum(["not_found", "removed", "marked", "final"]), z.string()]);
+const RemoveReply = z.tuple([z.enum(["not_found", "removed", "marked", "final", "not_due"]), z.string()]);
 const RetryReply = z.enum(["queued", "not_found", "not_failed", "secrets_gone", "marked"]);
 const Mark = z.object({ reason: z.string(), by: z.string(), atMs: z.number(), owner: z.string().optional() });
 

@@ -8,6 +8,7 @@ import type { HostRegistry } from "../queue/host-registry.ts";
 import type { JobClaims } from "../queue/job-claims.ts";
 import type { RemovalMark } from "../queue/launch-moves.ts";
 import type { LaunchStore } from "../queue/launch-store.ts";
+import type { VmStore } from "../queue/vm-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { type EndPlan, type LaunchEnd, planEnd } from "./end-plan.ts";
 import type { Launch } from "./launch.ts";
@@ -19,6 +20,7 @@ export interface EndDeps {
   readonly launches: LaunchStore;
   readonly claims: JobClaims;
   readonly hosts: HostRegistry;
+  readonly store: VmStore;
   readonly mutex: Mutex;
   readonly logger: Logger;
 }
@@ -68,6 +70,7 @@ export async function finishEnd(
     await settleJob(claims, launch, settled);
     await removeVmDirectory(launch.paths);
   });
+  if (settled.delayMs > 0) await heedLateMark(deps, vmId);
   logger.info(
     { vmId, epoch: launch.identity.epoch, outcome: settled.outcome, reason: settled.reason, delayMs: settled.delayMs },
     "launch ended",
@@ -102,6 +105,12 @@ async function markOf({ launches }: EndDeps, { identity }: Launch): Promise<Remo
 async function hasOtherHosts({ hosts }: EndDeps, { identity, avoid }: Launch): Promise<boolean> {
   const live = await hosts.liveHosts(identity.pool);
   return live.some(({ hostId }) => hostId !== identity.host && (avoid[hostId] ?? 0) <= Date.now());
+}
+
+/** A removal that came after the record had gone back into the queue and before its job had: nobody else looks at it. */
+async function heedLateMark({ launches, store }: EndDeps, vmId: string): Promise<void> {
+  const mark = (await launches.marked([vmId])).get(vmId);
+  if (mark !== undefined) await store.requestRemoval({ vmId, reason: mark.reason, by: "drover" });
 }
 
 /** Whatever a launch may throw, as a cause. What nobody classified is drover's own failure. */

@@ -3,10 +3,14 @@ import type { Logger } from "pino";
 import type { ClaimedJob, JobClaims } from "../queue/job-claims.ts";
 import type { PoolWaiter } from "../queue/pool-waiter.ts";
 import type { Mutex } from "./mutex.ts";
+import { HostUnfit } from "./take-job.ts";
 
 /** A marker may be lost (another worker popped it and died): pools are looked at this often anyway. */
 const WAIT_MAX_MS = 5_000;
 const ERROR_PAUSE_MS = 500;
+/** A full disk must not pass the whole queue through this host. */
+const UNFIT_PAUSE_MS = 5_000;
+const STOP_MAX_MS = 1_000;
 
 export interface FetchLoopDeps {
   readonly pools: readonly string[];
@@ -49,7 +53,8 @@ export class FetchLoop {
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#deps.waiter.stop();
-    await this.#running;
+    // A wait that is queued while Redis is away never settles (ioredis): a fetch that comes later is stranded.
+    await Promise.race([this.#running, delay(STOP_MAX_MS, undefined, { ref: false })]);
   }
 
   async #run(): Promise<void> {
@@ -69,7 +74,8 @@ export class FetchLoop {
       } catch (error) {
         if (signal.aborted) return;
         logger.warn({ err: error }, "fetching failed; trying again");
-        await delay(ERROR_PAUSE_MS, undefined, { signal }).catch(() => undefined); // aborted: the loop ends
+        const pauseMs = error instanceof HostUnfit ? UNFIT_PAUSE_MS : ERROR_PAUSE_MS;
+        await delay(pauseMs, undefined, { signal }).catch(() => undefined); // aborted: the loop ends
       }
     }
   }
@@ -81,10 +87,14 @@ export class FetchLoop {
       const pool = pools[this.#turn++ % pools.length] ?? "";
       const job = await claims.fetch(pool, newToken());
       if (job === undefined) continue;
+      if (signal.aborted) {
+        strand(job);
+        return false;
+      }
       try {
         await take(job);
       } catch (error) {
-        strand(job);
+        if (!(error instanceof HostUnfit)) strand(job);
         throw error;
       }
       return true;

@@ -8,6 +8,7 @@ import type { RingChunk } from "../qemu/ring-reader.ts";
 import type { RunningQemu } from "../qemu/running-qemu.ts";
 import { readOutputs, type VmOutputs } from "../qemu/vm-outputs.ts";
 import type { LiveConsole } from "../queue/live-console.ts";
+import { endProcess } from "../runtime/end-process.ts";
 import { openSealed } from "../runtime/sealing.ts";
 import type { SecretKeys } from "../runtime/secret-keys.ts";
 import type { BootGate } from "./boot-gate.ts";
@@ -20,6 +21,10 @@ import { persistently } from "./persistently.ts";
 import { SecretMask } from "./secret-mask.ts";
 import type { StopRequest } from "./stop-request.ts";
 import { type SuperviseDeps, superviseVm } from "./supervise-vm.ts";
+
+/** How long one guest may keep a boot place when it has no boot deadline of its own. */
+const BOOT_PLACE_MAX_MS = 60_000;
+const TERM_MS = 2_000;
 
 export interface RunVmDeps extends EndDeps, QemuLaunchDeps, SuperviseDeps {
   readonly secretKeys: SecretKeys | undefined;
@@ -66,6 +71,7 @@ async function launchAndSupervise(
   if (living !== undefined)
     throw new LaunchFailure("internal", `process ${living.pid} of this VM still lives on the host`);
   const leaveGate = await deps.boots.enter(stop.signal);
+  const longEnough = setTimeout(leaveGate, BOOT_PLACE_MAX_MS); // a guest that is never ready must not block the others
   const bootLimit = limitBoot(deps, launch, stop); // from here on: waiting for a place is not the guest's fault
   try {
     const secrets = await openSecrets(deps, launch);
@@ -89,8 +95,9 @@ async function launchAndSupervise(
       bootLimit.clear();
       leaveGate();
     };
-    return await superviseVm(deps, { launch, qemu, stop, watch, onBooted });
+    return await superviseVm(deps, { launch, qemu, stop, watch, mask: (text) => mask.maskText(text), onBooted });
   } finally {
+    clearTimeout(longEnough);
     bootLimit.clear();
     leaveGate();
   }
@@ -109,16 +116,22 @@ async function endLaunch(deps: RunVmDeps, launch: Launch, hand: LaunchInHand, en
     writeEndPlan(deps, launch, end, outputs),
   );
   // Until the process is proved dead nothing of the VM may be given away, however long that takes.
-  await persistently({ ...persist, what: "ending QEMU" }, async () =>
-    qemu?.stop({ bounds: { ...deps.config.stop, powerdownMs: 0 } }),
-  );
+  await persistently({ ...persist, what: "ending QEMU" }, async () => {
+    await qemu?.stop({ bounds: { ...deps.config.stop, powerdownMs: 0 } });
+    // A start that failed while QEMU could not be killed has left it to us.
+    if (qemu === undefined) for (const living of findByUuid(vmId)) await endProcess(living, { termMs: TERM_MS });
+  });
   hand.publisher?.close();
   await persistently({ ...persist, what: "finishing the end of a VM" }, () => finishEnd(deps, launch, plan));
 }
 
 /** Drained from QEMU while it still answers; else what stands in the files. */
 async function lastOutputs(launch: Launch, qemu: RunningQemu | undefined): Promise<VmOutputs> {
-  return qemu === undefined ? readOutputs(launch.paths) : qemu.drainOutputs();
+  try {
+    return await (qemu === undefined ? readOutputs(launch.paths) : qemu.drainOutputs());
+  } catch {
+    return { console: "", qemu: "", result: Buffer.alloc(0) }; // the end itself is worth more than its last lines
+  }
 }
 
 function maskOutputs(secrets: SecretMask, outputs: VmOutputs): VmOutputs {

@@ -12,7 +12,7 @@ export class SecretMask {
   #held: Buffer = Buffer.alloc(0);
 
   constructor(values: readonly string[]) {
-    const lines = values.flatMap((value) => value.split("\n")).filter((line) => line.length >= MIN_SECRET_CHARS);
+    const lines = values.flatMap((value) => value.split(/\r?\n/)).filter((line) => line.length >= MIN_SECRET_CHARS);
     // Longest first, so that a secret that contains another one is replaced whole.
     this.#secrets = [...new Set(lines)].sort((a, b) => b.length - a.length).map((line) => Buffer.from(line));
   }

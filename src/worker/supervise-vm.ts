@@ -18,6 +18,7 @@ import type { StopReason, StopRequest } from "./stop-request.ts";
 
 /** setTimeout takes no longer wait. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
+const TTL_RETRY_MS = 200;
 const NEVER = new Promise<never>(() => undefined);
 
 export interface SuperviseDeps {
@@ -37,6 +38,8 @@ export interface Supervised {
   readonly stop: StopRequest;
   /** Sees the console from the first byte on; there when the request's probe looks for a text. */
   readonly watch: ConsoleWatch | undefined;
+  /** Takes the VM's secrets out of a text. */
+  readonly mask: (text: string) => string;
   /** Called once the VM is up: running, and ready where a probe was asked for. */
   readonly onBooted: () => void;
 }
@@ -54,7 +57,7 @@ export async function superviseVm(deps: SuperviseDeps, vm: Supervised): Promise<
     });
     const failed = ready.then(() => NEVER); // a probe that answered ends nothing; a refused move ends the launch
     const first = await Promise.race([qemu.ended, stopped, failed]);
-    if (first !== "stop") return await endOf(qemu, first);
+    if (first !== "stop") return await endOf(qemu, first, vm.mask);
     return await stopVm(deps, vm);
   } finally {
     over.abort();
@@ -84,12 +87,19 @@ async function stopVm(deps: SuperviseDeps, { launch, qemu, stop }: Supervised): 
 }
 
 /** A guest that ended itself is no failure; everything else has a cause, for which QEMU's own output is looked at. */
-async function endOf(qemu: RunningQemu, end: QemuEnd): Promise<LaunchEnd> {
-  const { qemu: output } = await readOutputs(qemu.paths);
-  const cause = causeOfEnd(end, output);
+async function endOf(qemu: RunningQemu, end: QemuEnd, mask: (text: string) => string): Promise<LaunchEnd> {
+  // Only an exit is explained by what QEMU printed; a file that cannot be read must not turn a good end into a failure.
+  const output =
+    end.kind === "exited"
+      ? await readOutputs(qemu.paths).then(
+          (read) => read.qemu,
+          () => "",
+        )
+      : "";
+  const cause = causeOfEnd(end, output, mask);
   if (cause === undefined)
     return { kind: "guest_ended", reason: end.kind === "guest-reset" ? "guest_reset" : "guest_shutdown" };
-  return { kind: "failure", cause, exitCode: end.kind === "exited" ? (end.exitCode ?? undefined) : undefined };
+  return { kind: "failure", cause };
 }
 
 async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSignal): Promise<void> {
@@ -120,15 +130,27 @@ async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSigna
 }
 
 /** The TTL is an absolute deadline, kept across launches. The removal mark that it writes stops the VM. */
-async function fireTtl({ store }: SuperviseDeps, { launch, stop }: Supervised, over: AbortSignal): Promise<void> {
+async function fireTtl(
+  { store, logger }: SuperviseDeps,
+  { launch, stop }: Supervised,
+  over: AbortSignal,
+): Promise<void> {
   if (launch.spec.ttl === undefined) return;
+  const { vmId } = launch.identity;
   const deadlineAtMs = launch.deadlineAtMs ?? Date.now() + parseGoDurationMs(launch.spec.ttl);
   while (!over.aborted) {
     const leftMs = deadlineAtMs - Date.now();
     if (leftMs <= 0) {
-      await store.requestRemoval({ vmId: launch.identity.vmId, reason: "ttl", by: "drover" });
-      return stop.ask("ttl");
+      try {
+        const { kind } = await store.requestRemoval({ vmId, reason: "ttl", by: "drover" });
+        if (kind !== "not_due") return stop.ask("ttl"); // by Redis's clock, which all hosts share
+      } catch (error) {
+        logger.warn({ err: error, vmId }, "the end of a VM's time could not be written; it is tried again");
+      }
     }
-    await delay(Math.min(leftMs, TIMER_MAX_MS), undefined, { signal: over, ref: false }).catch(() => undefined); // over: the loop ends
+    await delay(leftMs > 0 ? Math.min(leftMs, TIMER_MAX_MS) : TTL_RETRY_MS, undefined, {
+      signal: over,
+      ref: false,
+    }).catch(() => undefined); // over: the loop ends
   }
 }

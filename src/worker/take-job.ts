@@ -17,6 +17,14 @@ const GIVE_BACK_MS = 2_000;
 /** A newer worker of the fleet takes what this one cannot read. */
 const GIVE_BACK_NEWER_MS = 30_000;
 
+/** Others have this long to take what a host with a full disk could not. */
+const GIVE_BACK_UNFIT_MS = 10_000;
+
+/** The host itself is at fault: the job has gone back, and the next one would fare no better for a while. */
+export class HostUnfit extends Error {
+  override readonly name = "HostUnfit";
+}
+
 export interface TakeJobDeps {
   readonly config: Config;
   readonly host: HostState;
@@ -59,8 +67,9 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
   } catch (error) {
     // Without the intent on disk nothing may be launched: a full disk must not turn into a VM that nobody knows of.
     logger.error({ err: error, vmId: job.vmId }, "the launch could not be written to disk; the job goes back");
-    await claims.giveBack(job, GIVE_BACK_MS);
-    return undefined;
+    await removeVmDirectory(paths).catch(() => undefined); // as far as the disk lets it; the next start finds the rest
+    await claims.giveBack(job, GIVE_BACK_UNFIT_MS);
+    throw new HostUnfit("this host cannot write to its state directory", { cause: error });
   }
   const identity: LaunchIdentity = {
     vmId: job.vmId,

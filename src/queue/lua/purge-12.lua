@@ -29,5 +29,5 @@ redis.call("ZREM", KEYS[12], args.vmId)
 redis.call("DEL", KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[10], KEYS[10] .. ":logs", KEYS[10] .. ":lock")
 local owner = cjson.encode(record[4] or "")
 local tombstone = '{"reason":"purged","by":"drover","owner":' .. owner .. ',"atMs":' .. digits(now) .. "}"
-redis.call("SET", KEYS[8], tombstone, "PX", args.marksMs)
+redis.call("SET", KEYS[8], tombstone, "PX", digits(math.max(args.marksMs, 1)))
 return 1

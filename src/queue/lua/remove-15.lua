@@ -4,7 +4,7 @@
   KEYS[7] prioritized   KEYS[8] delayed   KEYS[9] completed   KEYS[10] deadlines   KEYS[11] expiry   KEYS[12] box
   KEYS[13] pending-jobs   KEYS[14] console   KEYS[15] paused
   ARGV[1] { vmId, reason, by, force, keepMs, eventsMax, final = states, waiting = states, returnvalue, progress }
-  Returns { "not_found" | "removed" | "marked" | "final", host or "" } ]]
+  Returns { "not_found" | "removed" | "marked" | "final" | "not_due", host or "" } ]]
 --#include record
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
@@ -18,6 +18,11 @@ local function encodedMark(reason, by, atMs)
 end
 
 local mark = redis.call("GET", KEYS[4])
+if not mark and args.reason ~= "requested" then
+  -- A time limit ends by this clock only: one host's fast clock must not end everybody's VMs.
+  local due = redis.call("ZSCORE", KEYS[10], (args.reason == "ttl" and "t:" or "q:") .. args.vmId)
+  if not due or tonumber(due) > now then return { "not_due", "" } end
+end
 if mark and args.force then
   local earlier = cjson.decode(mark)
   redis.call("SET", KEYS[4], encodedMark(earlier.reason, earlier.by, digits(earlier.atMs)))

@@ -11,11 +11,12 @@ if not record[1] then return "not_found" end
 if redis.call("EXISTS", KEYS[4]) == 1 then return "marked" end
 if record[1] ~= "failed" then return "not_failed" end
 if redis.call("EXISTS", KEYS[5]) == 0 then return "not_found" end
-if record[2] == "1" and redis.call("PERSIST", KEYS[10]) == 0 and redis.call("EXISTS", KEYS[10]) == 0 then
+if record[2] == "1" and redis.call("EXISTS", KEYS[10]) == 0 then
   return "secrets_gone"
 end
 -- The final record comes before the settling of the job, so the job may still be active for a moment.
 if redis.call("ZREM", KEYS[6], args.vmId) == 0 then return "not_failed" end
+redis.call("PERSIST", KEYS[10])
 
 redis.call("HDEL", KEYS[5], "finishedOn", "processedOn", "failedReason", "stacktrace", "atm", "defa")
 redis.call("HSET", KEYS[5], "progress", args.progress)
@@ -26,7 +27,7 @@ redis.call("ZADD", KEYS[9], 0, "0")
 setState(KEYS[1], KEYS[3], args.vmId, "failed", "queued", now)
 redis.call("HSET", KEYS[1], "attemptsMade", 0)
 redis.call("HDEL", KEYS[1], "cause", "result", "endedAtMs", "endReason", "retryAtMs", "runningAtMs", "readyAtMs",
-  "firstRunningAtMs", "deadlineAtMs", "host", "token")
+  "firstRunningAtMs", "deadlineAtMs", "host", "token", "avoid")
 redis.call("DEL", KEYS[12])
 redis.call("ZREM", KEYS[11], args.vmId)
 if args.queueTimeoutMs and args.queueTimeoutMs ~= cjson.null then

@@ -35,9 +35,9 @@ end
 
 local leave = args.leave
 if leave and leave ~= cjson.null then
-  if leave.port and leave.port ~= cjson.null then
-    givePort(KEYS[11], KEYS[12], leave.port, args.vmId, leave.holder)
-  end
+  -- By what is held, not by what somebody remembers: a crash may have come between a change of port and its note.
+  local held = redis.call("HGET", KEYS[11], "v:" .. args.vmId)
+  if held then givePort(KEYS[11], KEYS[12], held, args.vmId, leave.holder) end
   redis.call("HDEL", KEYS[1], "port", "address")
   redis.call("DEL", KEYS[10])
   if leave.tail and leave.tail ~= cjson.null then

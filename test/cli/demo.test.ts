@@ -1,9 +1,10 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { isSameProcess } from "../../src/runtime/lasting-identity.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { cleanEnv, pidsWith, ROOT } from "./drover-process.ts";
 
@@ -17,7 +18,8 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await rm(home, { recursive: true, force: true });
+  // A Redis that has lost its owner may still be writing for a moment.
+  await rm(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
 function startDemo(...words: readonly string[]) {
@@ -80,8 +82,10 @@ test("Ctrl-C in the middle of the VM's life leaves nothing running", async () =>
 test("killed outright it leaves nothing running either", async () => {
   const demo = startDemo();
   await demo.has("running ");
+  const { server } = JSON.parse(await readFile(join(home, "drover-demo/redis/process.json"), "utf8"));
   demo.child.kill("SIGKILL");
   await demo.child;
+  await waitFor(() => !isSameProcess(server), { timeoutMs: 60_000, what: "the end of Redis" });
   await waitFor(async () => (await leftovers()).length === 0, { timeoutMs: 60_000, what: "the end of everything" });
 });
 

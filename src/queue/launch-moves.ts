@@ -57,7 +57,6 @@ export interface Move<T extends VmEventType = VmEventType> {
 }
 
 export interface Leave {
-  readonly port: number | undefined;
   /** What becomes of the sealed secrets: a number is how long they stay, in ms. */
   readonly box: "keep" | "delete" | number;
   readonly tail: { readonly console: string; readonly qemu: string } | undefined;

@@ -159,7 +159,6 @@ export class LaunchStore {
             ? null
             : {
                 ...move.leave,
-                port: move.leave.port ?? null,
                 tail: move.leave.tail ?? null,
                 holder: holderText(launch),
               },

@@ -28,7 +28,7 @@ export async function publishEnd(
   return store.move(launch.identity, {
     ...moveOf(launch, plan),
     fields: fieldsOf(launch, plan),
-    leave: leaveOf(keep, launch, plan),
+    leave: leaveOf(keep, plan),
   });
 }
 
@@ -131,10 +131,9 @@ function fieldsOf(launch: EndedLaunch, plan: EndPlan): RecordFields {
   };
 }
 
-function leaveOf(keep: Config["keep"], launch: EndedLaunch, plan: EndPlan): Leave {
+function leaveOf(keep: Config["keep"], plan: EndPlan): Leave {
   const final = !["retrying", "requeued", "released"].includes(plan.outcome);
   return {
-    port: launch.port,
     box: !final ? "keep" : plan.outcome === "failed" ? keep.failedSecretsMs : "delete",
     tail: plan.tail,
     final,

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Leave } from "../../src/queue/launch-moves.ts";
 import { acceptInput, openQueueWorld } from "../helpers/queue-world.ts";
 
-const LEFT: Leave = { port: undefined, box: "delete", tail: undefined, final: true, keepMs: 60_000 };
+const LEFT: Leave = { box: "delete", tail: undefined, final: true, keepMs: 60_000 };
 
 test("a VM goes from accept through fetch, port, run and end with numbered events and nothing left behind", async () => {
   await using world = openQueueWorld();
@@ -31,7 +31,7 @@ test("a VM goes from accept through fetch, port, run and end with numbered event
     to: "completed",
     event: { type: "vm.completed", data: { host: launch.host, epoch: 1, reason: "guest_shutdown", exitCode: 0 } },
     progress: {},
-    leave: { ...LEFT, port: 6100, tail: { console: "c", qemu: "q" } },
+    leave: { ...LEFT, tail: { console: "c", qemu: "q" } },
   });
   expect(moved).toBe("done");
   expect(world.launches.freePorts).toBe(101);
@@ -132,7 +132,7 @@ test("a failed launch waits for exactly the delay that drover chose and comes ba
     fields: { attemptsMade: "1" },
     event: { type: "vm.retrying", data: { host: "host-a", epoch: 1, cause, attempt: 1, attempts: 3, delayMs: 150 } },
     progress: {},
-    leave: { ...LEFT, port: 6100, box: "keep", final: false },
+    leave: { ...LEFT, box: "keep", final: false },
   } as const;
   expect(await world.launches.move(launch, retrying)).toBe("done");
   await world.claims.fail(job, { message: "boot_timeout", story: "story", delayMs: 150 });
@@ -168,7 +168,7 @@ test("a failed VM can be retried by hand with all its attempts, and its epoch go
     fields: { cause: JSON.stringify(cause), attemptsMade: "1" },
     event: { type: "vm.failed", data: { cause, attempt: 1, host: "host-a", epoch: 1, exitCode: null } },
     progress: {},
-    leave: { ...LEFT, port: 6100, box: 60_000 },
+    leave: { ...LEFT, box: 60_000 },
   });
   await world.claims.failForGood(job, { message: "kernel_invalid", story: "story" });
   expect((await world.store.retryByHand({ vmId, by: "local" })).kind).toBe("queued");
@@ -189,7 +189,7 @@ test("a failed VM whose secrets are deleted cannot be retried", async () => {
     event: { type: "vm.failed", data: { cause, attempt: 1, host: "host-a", epoch: 1, exitCode: null } },
     progress: {},
   } as const;
-  await world.launches.move(launch, { ...failed, leave: { ...LEFT, port: 6100 } });
+  await world.launches.move(launch, { ...failed, leave: { ...LEFT } });
   await world.claims.failForGood(job, { message: "kernel_invalid", story: "story" });
   expect((await world.store.retryByHand({ vmId, by: "local" })).kind).toBe("secrets_gone");
 });

@@ -22,7 +22,7 @@ test("only the launch that has the VM writes its console, and a late piece bring
       data: { cause: { code: "guest_panic", message: "" }, attempt: 1, host: launch.host, epoch: 1, exitCode: null },
     },
     progress: {},
-    leave: { port: undefined, box: "keep", tail: { console: "c", qemu: "q" }, final: true, keepMs: 60_000 },
+    leave: { box: "keep", tail: { console: "c", qemu: "q" }, final: true, keepMs: 60_000 },
   });
   expect(await console.append(piece)).toBe(false);
   expect(await console.read(vmId)).toBeUndefined();

@@ -5,7 +5,7 @@
   KEYS[13] ports-aside   KEYS[14] pending-jobs
   ARGV[1] { vmId, host, epoch, token, to, from, launch, nonce, fields, range, event = { type, data }, progress, eventsMax,
             deadlineMs? (TTL that starts now if it has not started yet),
-            leave? = { holder, port?, keepMs?, box = "keep" | "delete" | milliseconds to keep, tail? = { console, qemu },
+            leave? = { holder, keepMs?, box = "keep" | "delete" | milliseconds to keep, tail? = { console, qemu },
                        final } }
   `nonce` makes a resent command harmless. `leave` is given when the host holds nothing of the VM any more.
   Returns { code, state, free ports }: 1 done, -1 no record, -2 not the owner, -3 state does not allow it, -4 marked. ]]

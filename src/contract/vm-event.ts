@@ -18,7 +18,7 @@ export const EVENT_CATALOGUE = {
     when: "The request was accepted, or a VM went back to the queue without using an attempt, or was retried by hand.",
     data: z.strictObject({
       pool: z.string().describe("Where it waits."),
-      reason: z.enum(["accepted", "requeued", "released", "retried_by_hand"]),
+      reason: z.enum(["accepted", "requeued", "released", "retried_by_hand", "host_lost", "host_forgotten"]),
       cause: cause.optional(),
       delayMs: delayMs.optional(),
     }),
@@ -48,6 +48,18 @@ export const EVENT_CATALOGUE = {
     when: "The readiness probe answered.",
     data: z.strictObject({ ...launch, readyMs: z.int().describe("Time since QEMU was started.") }),
   },
+  "vm.adopted": {
+    when: "A new worker of the host took over the running VM of the worker before it; the VM was not touched.",
+    data: z.strictObject({ ...launch, port: port.nullable(), pid: z.int().describe("Process id of QEMU.") }),
+  },
+  "vm.reasserted": {
+    when: "Redis had lost what it knew of the live VM, or held an older state of it; its host has said it again.",
+    data: z.strictObject({ ...launch, port: port.nullable(), lost: z.string().describe("What Redis had lost.") }),
+  },
+  "vm.copy_stopped": {
+    when: "A host that came back stopped its own copy of a VM that had been launched elsewhere meanwhile.",
+    data: z.strictObject({ ...launch, currentEpoch: z.int().describe("The launch that counts.") }),
+  },
   "vm.removal_requested": {
     when: "Somebody asked for the removal, or a time limit did. From here on the VM is never launched again.",
     data: z.strictObject({
@@ -66,11 +78,17 @@ export const EVENT_CATALOGUE = {
   },
   "vm.removed": {
     when: "The VM is gone on request: no process, file, port or secret is left.",
-    data: z.strictObject({ reason: z.string() }),
+    data: z.strictObject({
+      reason: z.string(),
+      unverified: z
+        .boolean()
+        .optional()
+        .describe("True when an operator forgot the host, so that nobody has proved it there."),
+    }),
   },
   "vm.expired": {
     when: "The VM is gone because its time limit passed.",
-    data: z.strictObject({ reason: z.enum(["ttl", "queue_timeout"]) }),
+    data: z.strictObject({ reason: z.enum(["ttl", "queue_timeout"]), unverified: z.boolean().optional() }),
   },
   "vm.failed": {
     when: "The last attempt failed, or the cause makes a retry senseless.",

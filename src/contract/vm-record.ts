@@ -81,6 +81,8 @@ export const VmRecord = z.object({
   launches: json(z.array(LaunchRecord)).optional(),
   /** Hosts whose own fault ended a launch, each with the Unix ms until which this VM avoids it. */
   avoid: json(z.record(z.string(), z.int())).optional(),
+  /** When workers died in a launch of this VM before it was running (Unix ms): several in a short time are poison. */
+  crashes: json(z.array(z.int())).optional(),
   removal: json(
     z.strictObject({
       reason: z.enum(["requested", "ttl", "queue_timeout"]),

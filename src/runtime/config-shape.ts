@@ -65,6 +65,18 @@ export interface Config {
     readonly marksMs: number;
     readonly idempotencyMs: number;
   };
+  readonly lease: { readonly ttlMs: number; readonly renewMs: number };
+  readonly hostLost: {
+    /** What others do with this host's VMs when it is lost. */
+    readonly policy: "rerun" | "hold";
+    readonly afterMs: number;
+    /** What this host's worker does with its VMs when it cannot reach Redis for `afterMs`. */
+    readonly onPartition: "keep" | "stop";
+    /** How long a worker that was stopped on purpose may stay away. */
+    readonly awayMaxMs: number;
+  };
+  /** Fail points for tests; empty in every other life. */
+  readonly failpoint: string;
   readonly eventsMax: number;
   /** Host names beside loopback and the listener's own that the API answers to. */
   readonly allowedHosts: readonly string[];

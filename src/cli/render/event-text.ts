@@ -1,6 +1,8 @@
 import { type CloudEvent, EVENT_CATALOGUE, type VmEventData, type VmEventType } from "../../contract/vm-event.ts";
 import { formatSpan } from "./age.ts";
 
+const UNVERIFIED = "its host was forgotten, nobody has seen it end";
+
 /** One sentence for each type of event. */
 const TEXTS: { readonly [T in VmEventType]: (data: VmEventData<T>) => string } = {
   "vm.queued": ({ pool, reason, cause, delayMs }) => {
@@ -9,6 +11,8 @@ const TEXTS: { readonly [T in VmEventType]: (data: VmEventData<T>) => string } =
       requeued: "again",
       released: "again",
       retried_by_hand: "again, by hand",
+      host_lost: "again, its host is lost",
+      host_forgotten: "again, its host was forgotten",
     }[reason];
     return joined([
       why,
@@ -21,6 +25,10 @@ const TEXTS: { readonly [T in VmEventType]: (data: VmEventData<T>) => string } =
   "vm.starting": ({ pid }) => `QEMU is process ${pid}`,
   "vm.running": ({ address, port, bootMs }) => `at ${address}:${port} after ${formatSpan(bootMs)}`,
   "vm.ready": ({ readyMs }) => `after ${formatSpan(readyMs)}`,
+  "vm.adopted": ({ host, epoch, pid }) =>
+    joined([`by a new worker of ${host}`, `QEMU is process ${pid}`, launchNumber(epoch)]),
+  "vm.reasserted": ({ host, lost }) => joined([`by host ${host}`, lost]),
+  "vm.copy_stopped": ({ host, epoch, currentEpoch }) => `launch ${epoch} on ${host}; launch ${currentEpoch} counts`,
   "vm.removal_requested": ({ reason, by }) =>
     ({ requested: `by ${by}`, ttl: "its time limit passed", queue_timeout: "it waited too long" })[reason],
   "vm.stopping": ({ reason }) => reason,
@@ -30,9 +38,12 @@ const TEXTS: { readonly [T in VmEventType]: (data: VmEventData<T>) => string } =
       `next in ${formatSpan(delayMs)}`,
     ]),
   "vm.completed": ({ reason, exitCode }) => joined([reason, exitCode !== null && `exit code ${exitCode}`]),
-  "vm.removed": ({ reason }) => reason,
-  "vm.expired": ({ reason }) =>
-    ({ ttl: "its time limit passed", queue_timeout: "it waited too long in the queue" })[reason],
+  "vm.removed": ({ reason, unverified }) => joined([reason, unverified && UNVERIFIED]),
+  "vm.expired": ({ reason, unverified }) =>
+    joined([
+      { ttl: "its time limit passed", queue_timeout: "it waited too long in the queue" }[reason],
+      unverified && UNVERIFIED,
+    ]),
   "vm.failed": ({ cause, exitCode }) =>
     joined([
       `${cause.code}: ${cause.message}`,

@@ -57,12 +57,32 @@ export function crossCheck(config: Config, env: Env, note: Note): void {
       `"${formatGoDurationMs(launch.backoffMs)}" is above DROVER_BACKOFF_MAX, which is ${formatGoDurationMs(launch.backoffMaxMs)}. Lower the one or raise the other.`,
     );
   }
+  checkFleet(config, env, note);
   const { first, last } = qemu.hostFwdRange;
   if (reservedPorts(config).length > last - first) {
     note(
       ["MANAGER_QEMU_HOST_FWD_RANGE", "MANAGER_HTTP_PORT", "MANAGER_GRPC_PORT", "DROVER_REDIS_URL"],
       `"${first}-${last}" holds no port but drover's own. Choose another range.`,
     );
+  }
+}
+
+/** A lease must outlive a few missed renewals, and a host must be without one before it can be lost. */
+function checkFleet({ lease, hostLost, failpoint }: Config, env: Env, note: Note): void {
+  if (lease.renewMs * 3 > lease.ttlMs) {
+    note(
+      ["DROVER_LEASE_RENEW", "DROVER_LEASE"],
+      `"${formatGoDurationMs(lease.renewMs)}" is more than a third of DROVER_LEASE, which is ${formatGoDurationMs(lease.ttlMs)}. Lower the one or raise the other.`,
+    );
+  }
+  if (hostLost.afterMs <= lease.ttlMs) {
+    note(
+      ["DROVER_HOST_LOST_AFTER", "DROVER_LEASE"],
+      `"${formatGoDurationMs(hostLost.afterMs)}" is not above DROVER_LEASE, which is ${formatGoDurationMs(lease.ttlMs)}: a live host would count as lost. Raise the one or lower the other.`,
+    );
+  }
+  if (failpoint !== "" && env["NODE_ENV"] === "production") {
+    note(["DROVER_FAILPOINT", "NODE_ENV"], "is for tests of drover itself and kills workers. Unset it.");
   }
 }
 

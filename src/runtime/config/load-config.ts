@@ -41,7 +41,8 @@ function configInvalid(problems: readonly FieldProblem[]): DroverError {
 }
 
 function readConfig(reader: EnvReader): Config {
-  const { manager, http, grpc, redis, host, secrets, launch, stop, keeping, access, tee } = VARIABLES;
+  const { manager, http, grpc, redis, host, secrets, launch, stop, keeping, lease, hostLost, access, test, tee } =
+    VARIABLES;
   const { reconcileMs, sweepMs, eventsMax, ...keep } = readAll(reader, keeping);
   return {
     manager: readAll(reader, manager),
@@ -58,7 +59,10 @@ function readConfig(reader: EnvReader): Config {
     sweepMs,
     eventsMax,
     keep,
+    lease: readAll(reader, lease),
+    hostLost: readAll(reader, hostLost),
     ...readAll(reader, access),
+    ...readAll(reader, test),
   };
 }
 

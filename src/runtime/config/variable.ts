@@ -36,8 +36,10 @@ export const VARIABLE_GROUPS = {
   secrets: "drover: secrets",
   launch: "drover: launch and stop",
   keeping: "drover: upkeep and retention",
+  fleet: "drover: leases and lost hosts",
   access: "drover: access",
   client: "drover: client commands",
+  test: "drover: for tests of drover itself",
 } as const;
 export type VariableGroup = keyof typeof VARIABLE_GROUPS;
 

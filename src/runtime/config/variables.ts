@@ -1,3 +1,4 @@
+import { HOST_LOST_VARIABLES, LEASE_VARIABLES, TEST_VARIABLES } from "./fleet-variables.ts";
 import { HOST_VARIABLES, REDIS_VARIABLES } from "./host-variables.ts";
 import { GRPC_VARIABLES, HTTP_VARIABLES } from "./listener-variables.ts";
 import { MANAGER_VARIABLES } from "./manager-variables.ts";
@@ -29,7 +30,10 @@ export const VARIABLES = {
   launch: LAUNCH_VARIABLES,
   stop: STOP_VARIABLES,
   keeping: KEEPING_VARIABLES,
+  lease: LEASE_VARIABLES,
+  hostLost: HOST_LOST_VARIABLES,
   access: ACCESS_VARIABLES,
+  test: TEST_VARIABLES,
 } as const;
 
 const GROUP_ORDER = Object.keys(VARIABLE_GROUPS);

@@ -26,13 +26,21 @@ export function commandWords(
   return program.commands.map((command) => ({
     names: [command.name(), ...command.aliases()],
     about: command.summary(),
-    options: [...optionsOf(command).map((option) => optionWords(option, wordsOf)), HELP],
+    options: [...withSubcommands(command).map((option) => optionWords(option, wordsOf)), HELP],
     takesIds: command.registeredArguments.some((argument) => argument.name() === "id"),
-    words: command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
+    words: [
+      ...command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
+      ...command.commands.map((subcommand) => subcommand.name()),
+    ],
   }));
 }
 
 const HELP: OptionWords = { flags: ["-h", "--help"], about: "show this help", takes: "nothing", words: [] };
+
+/** Those of a command and of its own commands. */
+function withSubcommands(command: Command): readonly Option[] {
+  return [...command.commands.flatMap((subcommand) => subcommand.options), ...optionsOf(command)];
+}
 
 /** Those that the command's own help shows. */
 function optionsOf(command: Command): readonly Option[] {

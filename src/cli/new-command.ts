@@ -9,8 +9,20 @@ const HELP = {
   sortOptions: false,
   /** Those that change what a command does: not the version, which is the program's own. */
   visibleGlobalOptions: (command: Command) =>
-    (command.parent?.options ?? []).filter((option) => !option.hidden && option.long !== "--version"),
+    (programOf(command)?.options ?? []).filter((option) => !option.hidden && option.long !== "--version"),
 };
+
+/** The words that lead to a command: "drover hosts forget". */
+function pathOf(command: Command): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
+}
+
+/** The program that a command belongs to; commands may have commands of their own. */
+function programOf(command: Command): Command | null {
+  let top = command.parent;
+  while (top?.parent != null) top = top.parent;
+  return top;
+}
 
 /** A command of drover's: wrong words end as a {@link UsageError} that names the command's own help. */
 export function newCommand(
@@ -26,7 +38,7 @@ export function newCommand(
     // Errors are printed once, by the entry point.
     .configureOutput({ outputError: () => undefined })
     .exitOverride((error) => {
-      throw translate(error, name === "drover" ? "drover --help" : `drover ${name} --help`);
+      throw translate(error, `${pathOf(command)} --help`);
     });
   if (options.examples !== undefined)
     command.addHelpText("after", `\nExamples:\n${options.examples.map((line) => `  ${line}`).join("\n")}`);

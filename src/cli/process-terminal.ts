@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { createInterface } from "node:readline/promises";
 import { createPaint, wantsColour } from "./render/paint.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -24,6 +26,21 @@ export function processTerminal(process: NodeJS.Process): Terminal {
     errIsScreen: stderr.isTTY === true,
     paint: createPaint(wantsColour(stdout.isTTY === true, env)),
     errPaint: createPaint(wantsColour(stderr.isTTY === true, env)),
+    ask: async (question, signal) => {
+      if (stdin.isTTY !== true || stderr.isTTY !== true) return undefined;
+      const lines = createInterface({ input: stdin, output: stderr });
+      try {
+        return await Promise.race([
+          lines.question(question, { signal }),
+          once(lines, "close", { signal }).then(() => ""), // Ctrl-D
+        ]);
+      } catch (error) {
+        signal.throwIfAborted();
+        throw error;
+      } finally {
+        lines.close();
+      }
+    },
     readStdin: async () => {
       const chunks: Buffer[] = [];
       for await (const chunk of stdin) chunks.push(Buffer.from(chunk));

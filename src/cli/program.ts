@@ -4,6 +4,7 @@ import { completionCommand } from "./commands/completion.ts";
 import { consoleCommand } from "./commands/console.ts";
 import { eventsCommand } from "./commands/events.ts";
 import { getCommand } from "./commands/get.ts";
+import { hostsCommand } from "./commands/hosts.ts";
 import { lsCommand } from "./commands/ls.ts";
 import { retryCommand } from "./commands/retry.ts";
 import { rmCommand } from "./commands/rm.ts";
@@ -37,9 +38,8 @@ export function createProgram(context: CliContext, own: { readonly version: stri
   program.commandsGroup("On this machine:");
   for (const command of serverCommands(context)) program.addCommand(command);
   program.commandsGroup("Talk to an API:");
-  for (const define of [submitCommand, lsCommand, getCommand, rmCommand, retryCommand, consoleCommand, eventsCommand]) {
-    program.addCommand(define(context));
-  }
+  const ofVms = [submitCommand, lsCommand, getCommand, rmCommand, retryCommand, consoleCommand, eventsCommand];
+  for (const define of [...ofVms, hostsCommand]) program.addCommand(define(context));
   program.commandsGroup("More:");
   program.addCommand(versionCommand(context, own));
   program.addCommand(completionCommand(context, () => program));
@@ -48,8 +48,12 @@ export function createProgram(context: CliContext, own: { readonly version: stri
     "after",
     `\nExit codes:\n${exitCodeLines().join("\n")}\n\nEvery command has its own help: drover submit --help`,
   );
-  for (const command of [program, ...program.commands]) writeTo(command, context);
+  for (const command of withSubcommands(program)) writeTo(command, context);
   return program;
+}
+
+function withSubcommands(command: Command): readonly Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
 function writeTo(command: Command, { terminal }: CliContext): void {

@@ -18,6 +18,8 @@ export interface Terminal {
   /** Colours for what goes to `err`, which may be a screen while the results are piped. */
   readonly errPaint: Paint;
   readStdin(): Promise<Buffer>;
+  /** Asks a person and gives the answer; undefined when nobody is there to answer, and nothing was asked then. */
+  ask(question: string, signal: AbortSignal): Promise<string | undefined>;
 }
 
 /** Everything a command needs beside its own arguments. */

@@ -36,6 +36,8 @@ export const PRIORITY_MAX = 2_097_151;
 export const STATE_DIR_MAX_BYTES = 44;
 /** Records of a VM's launches that are kept in its record. */
 export const LAUNCHES_KEPT = 20;
+/** VMs whose ids the view of one host lists; all of them are in the list of VMs. */
+export const HOST_VMS_SHOWN = 100;
 
 /** So many workers that died while they launched one VM, within the window, and it fails for good as `poisoned`. */
 export const POISON_CRASHES = 3;

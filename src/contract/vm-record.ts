@@ -91,6 +91,11 @@ export const VmRecord = z.object({
       force: z.boolean().optional(),
     }),
   ).optional(),
+  /** An operator forgot the host that had the VM, so that nobody has proved its end. */
+  unverified: z
+    .literal("1")
+    .transform(() => true)
+    .optional(),
   idempotencyKey: z.string().optional(),
 });
 export type VmRecord = z.infer<typeof VmRecord>;

@@ -6,6 +6,9 @@ import { VM_STATES } from "./vm-state.ts";
 
 const time = z.iso.datetime();
 
+export const HOST_REACH = ["live", "unreachable"] as const;
+export type HostReach = (typeof HOST_REACH)[number];
+
 export const CauseView = z.strictObject({
   code: z.enum(CAUSE_CODES),
   message: z.string(),
@@ -25,7 +28,9 @@ export const LaunchView = z.strictObject({
 /** A VM as every interface shows it. Made by one function from record, job and lease. */
 export const VmView = z.strictObject({
   id: z.uuid(),
-  state: z.enum(VM_STATES),
+  state: z
+    .enum(VM_STATES)
+    .describe("A VM whose removal was asked for and whose host is unreachable is `stopping` until its end is proved."),
   owner: z.string(),
   pool: z.string(),
   priority: z.enum(PRIORITY_CLASSES),
@@ -34,6 +39,12 @@ export const VmView = z.strictObject({
   epoch: z.int(),
   attempts: z.strictObject({ made: z.int(), max: z.int() }),
   host: z.string().nullable(),
+  hostStatus: z
+    .enum(HOST_REACH)
+    .nullable()
+    .describe(
+      "Whether the host that has the VM shows signs of life; `unreachable` says nothing of the VM itself. Null when no host has it, or when this cannot be told right now.",
+    ),
   address: z
     .strictObject({ host: z.string(), port: z.int() })
     .nullable()
@@ -49,6 +60,9 @@ export const VmView = z.strictObject({
   expiresAt: time.nullable(),
   removal: z.strictObject({ reason: z.string(), by: z.string(), at: time }).nullable(),
   endReason: z.string().nullable(),
+  unverified: z
+    .boolean()
+    .describe("True when an operator forgot the VM's host, so that nobody has proved that the VM is gone."),
   cause: CauseView.nullable(),
   result: z
     .strictObject({

@@ -1,7 +1,9 @@
 import type { Logger } from "pino";
 import type { EventFeed } from "../queue/event-feed.ts";
 import type { EventLog } from "../queue/event-log.ts";
+import type { HostRegistry } from "../queue/host-registry.ts";
 import type { LiveConsole } from "../queue/live-console.ts";
+import type { LostVms } from "../queue/lost-vms.ts";
 import type { VmQueue } from "../queue/vm-queue.ts";
 import type { VmStore } from "../queue/vm-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
@@ -51,6 +53,8 @@ export interface ApiDeps {
   readonly instanceId: string;
   readonly store: VmStore;
   readonly queue: VmQueue;
+  readonly hosts: HostRegistry;
+  readonly lostVms: LostVms;
   readonly eventLog: EventLog;
   readonly eventFeed: EventFeed;
   readonly liveConsole: LiveConsole;

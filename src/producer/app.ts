@@ -16,6 +16,7 @@ import { originHook } from "./request-origin.ts";
 import { consoleRoute } from "./routes/console.ts";
 import { eventsRoute } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { hostRoutes } from "./routes/hosts.ts";
 import { submitRoute } from "./routes/submit.ts";
 import { vmRoutes } from "./routes/vms.ts";
 import { securityHeaders } from "./security-headers.ts";
@@ -63,6 +64,7 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
   await app.register(openapi, { version: deps.build.version });
   await app.register(submitRoute, { deps });
   await app.register(vmRoutes, { deps });
+  await app.register(hostRoutes, { deps });
   await app.register(consoleRoute, { deps, closing: closing.signal });
   await app.register(eventsRoute, { deps, closing: closing.signal });
   await app.register(healthRoutes, { deps });

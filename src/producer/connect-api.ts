@@ -4,7 +4,10 @@ import type { Logger } from "pino";
 import { openRedis, type RedisClient } from "../queue/connection.ts";
 import { EventFeed } from "../queue/event-feed.ts";
 import { EventLog } from "../queue/event-log.ts";
+import { HostRegistry } from "../queue/host-registry.ts";
 import { LiveConsole } from "../queue/live-console.ts";
+import { LostVms } from "../queue/lost-vms.ts";
+import { Reaper } from "../queue/reaper.ts";
 import { redisKeys } from "../queue/redis-keys.ts";
 import { Sweeper } from "../queue/sweeper.ts";
 import { VmQueue } from "../queue/vm-queue.ts";
@@ -67,6 +70,10 @@ export function connectApi(
     closeSoon(running.stop()),
   );
   sweeper.start();
+  const hosts = new HostRegistry({ redis, keys });
+  const lostVms = new LostVms({ redis, keys, eventsMax: config.eventsMax, keep: config.keep });
+  const reaper = scope.own(new Reaper({ hosts, lostVms, logger }), (running) => closeSoon(running.stop()));
+  reaper.start();
   watch.start();
   void eventFeed.start();
   return {
@@ -79,6 +86,8 @@ export function connectApi(
     limits: { ...DEFAULT_STREAM_LIMITS, ...options.limits },
     store,
     queue,
+    hosts,
+    lostVms,
     eventFeed,
     eventLog: new EventLog({ redis, keys }),
     liveConsole: new LiveConsole({ redis, keys }),

@@ -3,6 +3,7 @@ import type { FastifyInstance } from "fastify";
 import fp from "fastify-plugin";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { HostDetail, HostForgotten, HostList, HostView } from "../contract/host-view.ts";
 import { GapNotice } from "../contract/http-query.ts";
 import { CloudEvent } from "../contract/vm-event.ts";
 import { VmRequest, VmSpec } from "../contract/vm-request.ts";
@@ -19,6 +20,10 @@ const COMPONENTS = {
   VmList,
   CauseView,
   LaunchView,
+  HostView,
+  HostDetail,
+  HostList,
+  HostForgotten,
   CloudEvent,
   GapNotice,
   Problem,
@@ -63,6 +68,7 @@ export const openapi = fp<{ readonly version: string }>(
         },
         tags: [
           { name: "VMs", description: "Submit, watch, remove and retry VMs." },
+          { name: "Hosts", description: "See which hosts live, and forget those that are gone for good." },
           { name: "Events", description: "What happens, as it happens." },
           { name: "Health", description: "For supervisors and load balancers." },
         ],

@@ -14,25 +14,46 @@ const CONNECTION_CODES = new Set([
   "EHOSTUNREACH",
   "ENETUNREACH",
 ]);
-/** Texts of ioredis and BullMQ, which have no codes, and the replies by which a live Redis says that it cannot serve. */
+/** Texts of ioredis and BullMQ, which have no codes. */
 const CONNECTION_TEXT =
-  /^(Connection is closed|Command timed out|Stream isn't writeable|Socket (closed|timeout)|Reached the max retries|Failed to refresh slots cache|None of startup nodes|Command aborted)|connect E[A-Z]+/;
-const UNABLE_REPLY =
-  /^(LOADING|BUSY|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM) /;
+  /^(Connection is closed|Command timed out|Stream isn't writeable|Socket (closed|timeout)|Reached the max retries|Failed to refresh slots cache|None of startup nodes|Command aborted|All sentinels are unreachable|Too many Cluster redirections)|connect E[A-Z]+/;
+/** Replies of a live Redis that serves nobody now. */
+const UNABLE_REPLY = /^(LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOAUTH|WRONGPASS) /;
+/** Replies of a live Redis to some commands, while others are served: mostly those that write. */
+const REFUSAL = /^(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM|UNBLOCKED) /;
 
-/** Whether an error means that Redis is away, silent, or unable to serve, in contrast to a mistake of ours. */
+/**
+ * What an error says of Redis, in contrast to a mistake of ours: `away` (or silent, or unable to serve anybody), or
+ * that it has `refused` this command while it serves others: then nothing was carried out.
+ */
+export function redisFaultOf(error: unknown): "away" | "refused" | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error.name === "MaxRetriesPerRequestError" || error.name === "ClusterAllFailedError") return "away";
+  if ("code" in error && typeof error.code === "string" && CONNECTION_CODES.has(error.code)) return "away";
+  if (CONNECTION_TEXT.test(error.message) || UNABLE_REPLY.test(error.message)) return "away";
+  return REFUSAL.test(error.message) ? "refused" : undefined;
+}
+
+/** Whether an error is Redis's and not a mistake of ours. */
 export function isRedisFault(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  if (error.name === "MaxRetriesPerRequestError" || error.name === "ClusterAllFailedError") return true;
-  if ("code" in error && typeof error.code === "string" && CONNECTION_CODES.has(error.code)) return true;
-  return CONNECTION_TEXT.test(error.message) || UNABLE_REPLY.test(error.message);
+  return redisFaultOf(error) !== undefined;
 }
 
 /** The client's view of such an error. */
 export function redisUnavailable(cause?: unknown): DroverError {
+  const options = cause === undefined ? {} : { cause };
+  const again = `try again in ${REDIS_RETRY_AFTER_S} s`;
+  if (cause instanceof Error && redisFaultOf(cause) === "refused") {
+    const [code = ""] = cause.message.split(" ", 1);
+    return new DroverError(
+      "redis_unavailable",
+      `Redis refuses this for now (${code}), and nothing was changed; ${again}`,
+      options,
+    );
+  }
   return new DroverError(
     "redis_unavailable",
-    `Redis does not answer; try again in ${REDIS_RETRY_AFTER_S} s. A request that changes something may have been carried out: repeat it with the same Idempotency-Key.`,
-    cause === undefined ? {} : { cause },
+    `Redis does not answer; ${again}. A request that changes something may have been carried out: repeat it with the same Idempotency-Key.`,
+    options,
   );
 }

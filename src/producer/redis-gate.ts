@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
-import { isRedisFault, redisUnavailable } from "./redis-fault.ts";
+import { redisFaultOf, redisUnavailable } from "./redis-fault.ts";
 
 export interface RedisGateOptions {
   /** Asks Redis for a sign of life over the connection that the work uses. */
@@ -12,11 +12,14 @@ export interface RedisGateOptions {
 
 /** While shut, Redis is asked this often whether it is back. */
 const REOPEN_MS = 200;
+/** A Redis that refuses writes refuses every one; the log needs it once in a while. */
+const REFUSAL_LOG_MS = 10_000;
 
 /**
  * Keeps requests from hanging on a Redis that is away or accepts and does not answer. While work waits, pings go beside
  * it; when one fails, everything that waits is rejected with `redis_unavailable` and new work is refused at once, until
- * a ping succeeds. So slow work on a live Redis is never cut, and an idle API costs Redis nothing.
+ * a ping succeeds. A single command that a live Redis refuses (memory is short, it is a replica) shuts nothing: reads and
+ * removals go on. So slow work on a live Redis is never cut, and an idle API costs Redis nothing.
  */
 export class RedisGate {
   readonly #ping: () => Promise<void>;
@@ -27,6 +30,7 @@ export class RedisGate {
   readonly #closed = new AbortController();
   #probing = false;
   #shut = false;
+  #refusalLoggedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor({ ping, timeoutMs, logger }: RedisGateOptions) {
     this.#ping = ping;
@@ -47,7 +51,7 @@ export class RedisGate {
       };
       work().then(
         (value) => settle(() => resolve(value)),
-        (error: unknown) => settle(() => reject(isRedisFault(error) ? this.#close(error) : error)),
+        (error: unknown) => settle(() => reject(this.#judge(error))),
       );
       void this.#probeWhileWaiting();
     });
@@ -75,6 +79,18 @@ export class RedisGate {
     } finally {
       this.#probing = false;
     }
+  }
+
+  #judge(error: unknown): unknown {
+    const fault = redisFaultOf(error);
+    if (fault === "away") return this.#close(error);
+    if (fault === undefined) return error;
+    const nowMs = performance.now();
+    if (nowMs - this.#refusalLoggedAtMs >= REFUSAL_LOG_MS) {
+      this.#refusalLoggedAtMs = nowMs;
+      this.#logger.warn({ err: error }, "Redis refuses a command; such requests get 503");
+    }
+    return redisUnavailable(error);
   }
 
   #close(cause: unknown): Error {

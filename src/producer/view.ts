@@ -1,16 +1,27 @@
 import { CAUSES } from "../contract/causes.ts";
 import type { LaunchRecord, ResultRecord, VmRecord } from "../contract/vm-record.ts";
-import { isFinal } from "../contract/vm-state.ts";
-import type { VmView } from "../contract/vm-view.ts";
+import { isFinal, LAUNCH_STATES, type VmState } from "../contract/vm-state.ts";
+import type { HostReach, VmView } from "../contract/vm-view.ts";
 
 type LaunchView = VmView["launches"][number];
 
-/** A VM as every interface shows it. The one place where a record becomes a view. */
-export function toView(record: VmRecord): VmView {
+/** Whose the host ids are now: the state directory that holds each lease. Undefined: nobody could be asked. */
+export type LiveOwners = ReadonlyMap<string, { readonly stateId: string }> | undefined;
+
+/** States in which a host has the VM. */
+const HELD_STATES: readonly VmState[] = [...LAUNCH_STATES, "stopping"];
+
+/**
+ * A VM as every interface shows it: what its record says, in the light of the leases of the hosts. The one place where
+ * a record becomes a view; that a host is unreachable is never stored.
+ */
+export function toView(record: VmRecord, owners: LiveOwners): VmView {
   const { cause, removal, result } = record;
+  const hostStatus = reachOf(record, owners);
   return {
     id: record.vmId,
-    state: record.state,
+    // Nobody can stop it now, and it never runs elsewhere: it stays at its end until that is proved.
+    state: hostStatus === "unreachable" && removal !== undefined ? "stopping" : record.state,
     owner: record.owner,
     pool: record.pool,
     priority: record.priority,
@@ -19,6 +30,7 @@ export function toView(record: VmRecord): VmView {
     epoch: record.epoch,
     attempts: { made: record.attemptsMade, max: record.attempts },
     host: record.host ?? null,
+    hostStatus,
     address: addressOf(record),
     tee: record.tee ?? null,
     accel: record.accel ?? null,
@@ -31,12 +43,25 @@ export function toView(record: VmRecord): VmView {
     expiresAt: timeOrNull(record.deadlineAtMs),
     removal: removal === undefined ? null : { reason: removal.reason, by: removal.by, at: time(removal.atMs) },
     endReason: record.endReason ?? null,
+    unverified: record.unverified ?? false,
     cause:
       cause === undefined ? null : { ...cause, fault: CAUSES[cause.code].fault, action: CAUSES[cause.code].action },
     result: result === undefined ? null : toResult(result),
     command: record.command ?? null,
     launches: (record.launches ?? []).map(toLaunch),
   };
+}
+
+/** The host that has the VM, if one has: it must be alive in the state directory that launched the VM. */
+export function hostOf({ state, host }: VmRecord): string | undefined {
+  return HELD_STATES.includes(state) ? host : undefined;
+}
+
+function reachOf(record: VmRecord, owners: LiveOwners): HostReach | null {
+  const host = hostOf(record);
+  if (host === undefined || owners === undefined) return null;
+  const stateId = record.token?.split(":")[1];
+  return owners.get(host)?.stateId === stateId ? "live" : "unreachable";
 }
 
 /** What a client connects to: only while a host has the VM and says where. */

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { type ProcessIdentity, readStartTime } from "../runtime/process-identity.ts";
 
 /** A process that carries `-uuid` on its command line. */
@@ -6,21 +6,56 @@ export interface UuidProcess extends ProcessIdentity {
   readonly uuid: string;
 }
 
+/** A process whose command line says that it is a launch of drover's. */
+export interface LaunchProcess extends UuidProcess {
+  readonly epoch: number;
+  /** The state directory, as the command line spells it. */
+  readonly stateDir: string;
+}
+
+/** How `VmPaths.pidFile` looks; it stands on the command line as an argument of its own. */
+const PID_FILE = /^(\/.*)\/vms\/([0-9a-f-]{36})\/([1-9]\d{0,14})\/qemu\.pid$/;
+
 /**
  * Every process of the machine with an argument `-uuid <uuid>`, whoever started it. So a QEMU of drover's is found
  * also when every record of it is lost. Zombies have no command line and are not found.
  */
 export function findUuidProcesses(): readonly UuidProcess[] {
-  const found: UuidProcess[] = [];
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const uuid = uuidArgument(readCommandLine(name));
-    if (uuid === undefined) continue;
-    const pid = Number(name);
-    const startTimeTicks = readStartTime(pid);
-    if (startTimeTicks !== undefined) found.push({ pid, startTimeTicks, uuid });
+  return findProcesses((args) => {
+    const uuid = valueAfter(args, "-uuid")?.toLowerCase();
+    return uuid === undefined ? undefined : { uuid };
+  });
+}
+
+/**
+ * The launches of one state directory that have a process, found without reading a single file of that directory: a
+ * damaged or unreadable one hides none. A uuid alone is not enough, as several state directories of one machine may
+ * know the same VM: the pid file on the command line must lie in this very directory. It is compared by inode, which
+ * sees through links and keeps out a container with a directory of the same name; by name where that cannot be asked.
+ */
+export function findLaunchesOf(stateDir: string): readonly LaunchProcess[] {
+  const wanted = inodeOf(stateDir);
+  return findLaunches().filter(({ pid, stateDir: named }) => {
+    const found = inodeOf(`/proc/${pid}/root${named}`);
+    return wanted === undefined || found === undefined ? named === stateDir : found === wanted;
+  });
+}
+
+function findLaunches(): readonly LaunchProcess[] {
+  return findProcesses((args) => {
+    const uuid = valueAfter(args, "-uuid");
+    const [, stateDir = "", vmId, epoch] = PID_FILE.exec(valueAfter(args, "-pidfile") ?? "") ?? [];
+    return uuid === undefined || uuid !== vmId ? undefined : { uuid, epoch: Number(epoch), stateDir };
+  });
+}
+
+function inodeOf(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch {
+    return undefined; // gone, or not for our eyes
   }
-  return found;
 }
 
 /** The processes with `-uuid <uuid>`: a VM must not be launched while there is one. */
@@ -28,11 +63,27 @@ export function findByUuid(uuid: string): readonly UuidProcess[] {
   return findUuidProcesses().filter((found) => found.uuid === uuid.toLowerCase());
 }
 
-function uuidArgument(commandLine: string): string | undefined {
-  if (!commandLine.includes("-uuid\0")) return undefined; // nearly all processes: not worth a split
-  const args = commandLine.split("\0");
-  const flag = args.findIndex((arg) => arg === "-uuid" || arg === "--uuid");
-  return flag === -1 ? undefined : args[flag + 1]?.toLowerCase();
+/** The processes of which `read` makes something, with their identity. */
+function findProcesses<T extends object>(read: (args: readonly string[]) => T | undefined): (T & ProcessIdentity)[] {
+  const found: (T & ProcessIdentity)[] = [];
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const commandLine = readCommandLine(name);
+    if (!commandLine.includes("-uuid\0")) continue; // nearly all processes: not worth a split
+    const facts = read(commandLine.split("\0"));
+    if (facts === undefined) continue;
+    const pid = Number(name);
+    const startTimeTicks = readStartTime(pid);
+    // Read twice: had the pid changed hands in between, the start time would be a stranger's.
+    if (startTimeTicks !== undefined && readCommandLine(name) === commandLine)
+      found.push({ pid, startTimeTicks, ...facts });
+  }
+  return found;
+}
+
+function valueAfter(args: readonly string[], option: string): string | undefined {
+  const at = args.findIndex((arg) => arg === option || arg === `-${option}`);
+  return at === -1 ? undefined : args[at + 1];
 }
 
 function readCommandLine(pid: string): string {

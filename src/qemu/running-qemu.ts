@@ -122,6 +122,13 @@ export class RunningQemu {
     };
   }
 
+  /** Tells a guest that QEMU has paused to go on. True when it runs then; rejects when QEMU does not answer. */
+  async resume(): Promise<boolean> {
+    await this.#link.execute("cont", {}, { timeoutMs: STATUS_TIMEOUT_MS });
+    const { running } = await this.#link.execute("query-status", {}, { timeoutMs: STATUS_TIMEOUT_MS });
+    return running;
+  }
+
   /** Ends the supervision and leaves QEMU as it is: somebody else may attach then. Done twice it is no error. */
   async detach(): Promise<void> {
     this.#heartbeat.stop();

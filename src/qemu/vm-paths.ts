@@ -36,6 +36,8 @@ export interface VmPaths {
   readonly result: string;
   /** How the launch ended; written before the process is ended. */
   readonly end: string;
+  /** Written by the guard when it ended the VM. */
+  readonly guarded: string;
 }
 
 /** True for a UUID as drover writes it: lower case, with dashes. */
@@ -94,5 +96,6 @@ export function vmPaths(launch: {
     consoleLog: join(dir, "console.log"),
     result: join(dir, "result.bin"),
     end: join(dir, "end.json"),
+    guarded: join(dir, "guarded.json"),
   };
 }

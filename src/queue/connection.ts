@@ -21,8 +21,26 @@ export interface OpenRedisOptions {
   readonly logger: Logger;
 }
 
-/** A connection that is half open is given up after this time without an answer; the gate's pings keep a live one busy. */
-const API_SOCKET_TIMEOUT_MS = 5_000;
+/**
+ * A connection that is half open is given up after this time without an answer, and what is on its way is sent again.
+ * The gate's pings keep the API's busy, leases and fetches (every 5 s) the worker's: it is found within 15 s. A
+ * `commandTimeout` would do harm there: it rejects a command that Redis may still carry out.
+ */
+const SOCKET_TIMEOUT_MS = {
+  api: 5_000,
+  worker: 8_000,
+  /** Above the longest block of a reader (5 s) by more than a slow Redis takes. */
+  blocking: 12_000,
+} as const;
+
+/**
+ * A Redis that takes no writes is left for another at most this often: there may be no other, and the API goes on to
+ * read from this one.
+ */
+const READONLY_RECONNECT_MS = { api: 5_000, worker: 1_000, blocking: 1_000 } as const;
+/** While Redis loads its data it is asked this often whether it is done; ioredis waits up to 10 s. */
+const LOADING_RETRY_MS = 250;
+const SENTINEL_COMMAND_TIMEOUT_MS = 2_000;
 
 /** ioredis waits up to 20 s between tries by default; a first launch must follow Redis's return within 5 s. */
 const reconnectDelayMs = (attempt: number) => Math.min(100 * 2 ** Math.min(attempt - 1, 4), 1_000);
@@ -38,19 +56,50 @@ export function openRedis(options: OpenRedisOptions): RedisClient {
   return client;
 }
 
+/**
+ * The keys are all on one server; on a cluster that is the node of their slot, and these are all that have slots. Waits
+ * until the servers are known.
+ */
+export async function masterServers(redis: RedisClient): Promise<readonly RedisClient[]> {
+  const client: unknown = redis;
+  if (!(client instanceof Cluster)) return [redis];
+  await client.ping();
+  return client.nodes("master");
+}
+
 function clientOptions({ role, name, commandTimeoutMs }: OpenRedisOptions): ConnectionOptions {
-  const common: ConnectionOptions = { connectionName: name, retryStrategy: reconnectDelayMs, keepAlive: 10_000 };
+  const common: ConnectionOptions = {
+    connectionName: name,
+    retryStrategy: reconnectDelayMs,
+    reconnectOnError: leaveReadOnly(READONLY_RECONNECT_MS[role]),
+    maxLoadingRetryTime: LOADING_RETRY_MS,
+    keepAlive: 10_000,
+    socketTimeout: SOCKET_TIMEOUT_MS[role],
+  };
   if (role === "api") {
     return {
       ...common,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 1,
       connectTimeout: 2_000,
-      socketTimeout: API_SOCKET_TIMEOUT_MS,
       ...(commandTimeoutMs === undefined ? {} : { commandTimeout: commandTimeoutMs }),
     };
   }
   return { ...common, maxRetriesPerRequest: null, connectTimeout: 5_000 };
+}
+
+/**
+ * A server that has become a replica keeps its connections: they must be left, so that Sentinel or DNS can name the
+ * new master. The command itself is rejected: whoever sent it tries again at its own pace.
+ */
+function leaveReadOnly(intervalMs: number): (error: Error) => boolean {
+  let leftAtMs = Number.NEGATIVE_INFINITY;
+  return (error) => {
+    const nowMs = performance.now();
+    if (!/^(READONLY|UNBLOCKED) /.test(error.message) || nowMs - leftAtMs < intervalMs) return false;
+    leftAtMs = nowMs;
+    return true;
+  };
 }
 
 function connect(url: string, options: ConnectionOptions): RedisClient {
@@ -71,10 +120,22 @@ function connect(url: string, options: ConnectionOptions): RedisClient {
     ...(user ? { username: decodeURIComponent(user) } : {}),
     ...(password ? { password: decodeURIComponent(password) } : {}),
   };
-  if (kind === "sentinel") return new Redis({ ...options, ...credentials, sentinels: nodes, name: path || "mymaster" });
+  if (kind === "sentinel") {
+    return new Redis({
+      ...options,
+      ...credentials,
+      sentinels: nodes,
+      name: path || "mymaster",
+      failoverDetector: true, // a master that is cut off from its sentinels does not say so
+      sentinelRetryStrategy: reconnectDelayMs,
+      sentinelReconnectStrategy: reconnectDelayMs,
+      sentinelCommandTimeout: SENTINEL_COMMAND_TIMEOUT_MS,
+    });
+  }
   const { enableOfflineQueue, ...nodeOptions } = options;
   const cluster = new Cluster(nodes, {
     redisOptions: { ...nodeOptions, ...credentials },
+    clusterRetryStrategy: reconnectDelayMs,
     ...(enableOfflineQueue === undefined ? {} : { enableOfflineQueue }),
   });
   // Cluster offers the same commands; ioredis's types do not share a base that could be named here.

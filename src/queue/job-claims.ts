@@ -1,16 +1,16 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { Job, UnrecoverableError, Worker } from "bullmq";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { VmJobData } from "../contract/job-data.ts";
 import type { RedisClient } from "./connection.ts";
+import { frontOfClass } from "./priority-scale.ts";
 import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
 import { BACKOFF_TYPE } from "./vm-queue.ts";
 
 /** Longer than any VM should be without a worker; every reconcile extends it. setTimeout bounds it to 2^31 ms. */
-const LOCK_MS = 24 * 24 * 3600 * 1000;
-/** A fetch that does not settle in this time is abandoned with its connections: its reply may come at any time. */
-const FETCH_TIMEOUT_MS = 20_000;
+export const LOCK_MS = 24 * 24 * 3600 * 1000;
+/** A fetch holds its caller up for this long at most: longer than a half-open connection takes to be found. */
+const FETCH_WAIT_MAX_MS = 12_000;
 
 /** A job that this host has fetched and must settle: complete, fail, or give back. */
 export interface ClaimedJob {
@@ -43,6 +43,22 @@ class LaunchFailedForGood extends UnrecoverableError {
   }
 }
 
+interface FetchWaiter {
+  readonly resolve: (job: ClaimedJob | undefined) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export interface JobClaimsOptions {
+  readonly redis: RedisClient;
+  readonly keys: RedisKeys;
+  readonly hostId: string;
+  readonly logger: Logger;
+  /** Gets a job whose fetch was answered when nobody waited for it any more: it is ours and must go back. */
+  readonly onLate?: (job: ClaimedJob) => void;
+  /** For tests. */
+  readonly fetchWaitMaxMs?: number;
+}
+
 /**
  * The worker's side of BullMQ: one processor-less Worker per pool. Fetching is manual, under a token of ours, without
  * blocking; settling never fetches the next job (BullMQ #1297). Stalled checks are off: they would run a live VM again.
@@ -56,33 +72,66 @@ export class JobClaims {
   /** Jobs as they were fetched, until they are settled; those of a predecessor are read from Redis. */
   readonly #fetched = new Map<string, Job>();
 
-  constructor(options: { redis: RedisClient; keys: RedisKeys; hostId: string; logger: Logger }) {
+  readonly #onLate: (job: ClaimedJob) => void;
+  readonly #fetchWaitMaxMs: number;
+  /** Whether Redis has yet to answer a fetch: there is never a second one beside it. */
+  #fetching = false;
+  #waiter: FetchWaiter | undefined;
+
+  constructor(options: JobClaimsOptions) {
     this.#redis = options.redis;
     this.#keys = options.keys;
     this.#hostId = options.hostId;
     this.#logger = options.logger;
+    this.#onLate = options.onLate ?? (() => undefined);
+    this.#fetchWaitMaxMs = options.fetchWaitMaxMs ?? FETCH_WAIT_MAX_MS;
   }
 
-  /** Fetches the next job of a pool without waiting. `token` must be on disk before the job's VM is launched. */
+  /**
+   * Fetches the next job of a pool without waiting for one. `token` must be on disk before the job's VM is launched.
+   *
+   * Throws when Redis does not answer in time. The command is still on its way then (ioredis sends it again after a
+   * reconnect) and may make a job ours later: the next call waits for that answer instead of fetching beside it, and
+   * gives that job, which is of the earlier call's pool and token. If nobody waits when it comes, `onLate` gets it.
+   */
   async fetch(pool: string, token: string): Promise<ClaimedJob | undefined> {
-    const worker = this.#worker(pool);
-    const timeout = new AbortController();
+    if (this.#waiter !== undefined) throw new Error("only one fetch at a time");
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiter = undefined;
+        reject(new Error(`Redis has not answered a fetch within ${this.#fetchWaitMaxMs} ms`));
+      }, this.#fetchWaitMaxMs);
+      const settle = (action: () => void) => {
+        clearTimeout(timer);
+        this.#waiter = undefined;
+        action();
+      };
+      this.#waiter = {
+        resolve: (job) => settle(() => resolve(job)),
+        reject: (error) => settle(() => reject(error)),
+      };
+      if (!this.#fetching) void this.#beginFetch(pool, token);
+    });
+  }
+
+  async #beginFetch(pool: string, token: string): Promise<void> {
+    this.#fetching = true;
     try {
-      const job = await Promise.race([
-        worker.getNextJob(token, { block: false }),
-        delay<"timeout">(FETCH_TIMEOUT_MS, "timeout", { signal: timeout.signal }),
-      ]);
-      if (job === "timeout") {
-        this.#workers.delete(pool);
-        void worker.close(true).catch(() => undefined); // abandoned: nothing of it is used again
-        throw new Error(`fetching from pool ${pool} did not settle within ${FETCH_TIMEOUT_MS} ms`);
-      }
-      if (job === undefined || job.id === undefined) return undefined;
-      this.#fetched.set(keyOf({ vmId: job.id, token }), job);
-      return { vmId: job.id, pool, token, epoch: job.attemptsStarted, data: readJobData(job.data) };
-    } finally {
-      timeout.abort();
+      const job = await this.#worker(pool).getNextJob(token, { block: false });
+      this.#fetching = false;
+      const claimed = job?.id === undefined ? undefined : this.#claimed(pool, token, job.id, job);
+      if (this.#waiter !== undefined) this.#waiter.resolve(claimed);
+      else if (claimed !== undefined) this.#onLate(claimed);
+    } catch (error) {
+      this.#fetching = false;
+      if (this.#waiter !== undefined) this.#waiter.reject(error);
+      else this.#logger.debug({ err: error, pool }, "a fetch that nobody waited for any more failed");
     }
+  }
+
+  #claimed(pool: string, token: string, vmId: string, job: Job): ClaimedJob {
+    this.#fetched.set(keyOf({ vmId, token }), job);
+    return { vmId, pool, token, epoch: job.attemptsStarted, data: readJobData(job.data) };
   }
 
   /**
@@ -134,7 +183,12 @@ export class JobClaims {
 
   /** Gives the job back without using an attempt. Never by moveToWait: that puts it at the head, a hot loop. */
   async giveBack(claim: SettleTarget, delayMs: number): Promise<void> {
-    await this.#settle(claim, (job) => job.moveToDelayed(Date.now() + delayMs, claim.token));
+    await this.#settle(claim, async (job) => {
+      // It has had its turn; PREPARE sees to this as well, but not every job gets there.
+      const front = frontOfClass(job.priority);
+      if (job.priority !== front) await job.changePriority({ priority: front });
+      await job.moveToDelayed(Date.now() + delayMs, claim.token);
+    });
   }
 
   /** Keeps the locks of live VMs from lapsing. */

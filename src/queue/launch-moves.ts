@@ -39,6 +39,8 @@ export interface LaunchHistory {
   readonly deadlineAtMs: number | undefined;
   /** Hosts that failed this VM by a fault of their own, with the time until which they are avoided. */
   readonly avoid: Readonly<Record<string, number>>;
+  /** When workers died in launches of this VM before it was running (Unix ms). */
+  readonly crashes: readonly number[];
 }
 
 /** Values are texts as Redis holds them; null deletes the field. */

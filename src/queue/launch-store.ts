@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import type { VmEventType } from "../contract/vm-event.ts";
 import { LaunchRecord } from "../contract/vm-record.ts";
-import { PRIORITY_CLASSES } from "../contract/vm-request.ts";
 import { LAUNCH_STATES, VM_STATES, type VmState } from "../contract/vm-state.ts";
 import { ALLOWED_FROM } from "../contract/vm-transition.ts";
 import type { Config } from "../runtime/config-shape.ts";
@@ -19,8 +18,8 @@ import {
 } from "./launch-moves.ts";
 import { loadScript } from "./lua-script.ts";
 import { holderText, type PortRange, PortSlots } from "./port-slots.ts";
+import { PRIORITY_SCALE } from "./priority-scale.ts";
 import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
-import { PRIORITY_CLASS_WIDTH } from "./vm-store.ts";
 
 const prepareScript = loadScript("prepare-12");
 const transitionScript = loadScript("transition-14");
@@ -112,8 +111,7 @@ export class LaunchStore {
         fields,
         progress: JSON.stringify({ state: "preparing", host: launch.host, launch: launch.epoch }),
         keepMs: this.#keep.completedMs,
-        class: PRIORITY_CLASSES.indexOf(launch.priority),
-        classWidth: PRIORITY_CLASS_WIDTH,
+        ...PRIORITY_SCALE,
       },
     );
     const [code, port, freePorts, history = []] = PrepareReply.parse(reply);
@@ -196,6 +194,12 @@ export class LaunchStore {
     return code === 1 ? next : undefined;
   }
 
+  /** Gives a port back that this launch holds; for one whose record no longer knows of it. */
+  async givePort(launch: LaunchIdentity, port: number): Promise<void> {
+    await this.#ports.give(launch, port);
+    await this.countFreePorts();
+  }
+
   /** The sealed secrets of a VM, or undefined when there are none (any more). */
   async sealedSecrets(vmId: string): Promise<string | undefined> {
     return (await this.#redis.get(this.#keys.box(vmId))) ?? undefined;
@@ -224,7 +228,15 @@ export class LaunchStore {
 }
 
 function readHistory(fields: readonly string[]): LaunchHistory {
-  const [attempts = "", attemptsMade = "", hasSecrets = "", launches = "", deadlineAtMs = "", avoid = ""] = fields;
+  const [
+    attempts = "",
+    attemptsMade = "",
+    hasSecrets = "",
+    launches = "",
+    deadlineAtMs = "",
+    avoid = "",
+    crashes = "",
+  ] = fields;
   return {
     attempts: Number(attempts),
     attemptsMade: Number(attemptsMade),
@@ -232,5 +244,6 @@ function readHistory(fields: readonly string[]): LaunchHistory {
     launches: launches === "" ? [] : z.array(LaunchRecord).parse(JSON.parse(launches)),
     deadlineAtMs: deadlineAtMs === "" ? undefined : Number(deadlineAtMs),
     avoid: avoid === "" ? {} : z.record(z.string(), z.number()).parse(JSON.parse(avoid)),
+    crashes: crashes === "" ? [] : z.array(z.number()).parse(JSON.parse(crashes)),
   };
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { LIVE_CONSOLE_MAX_BYTES } from "../contract/limits.ts";
 import { LAUNCH_STATES, type VmState } from "../contract/vm-state.ts";
@@ -22,6 +23,9 @@ export interface ConsoleWindow {
 export class LiveConsole {
   readonly #redis: RedisClient;
   readonly #keys: RedisKeys;
+  /** Redis knows by writer and count what it has already: a resent piece is not written twice. */
+  readonly #writer = randomUUID();
+  #count = 0;
 
   constructor({ redis, keys }: { redis: RedisClient; keys: RedisKeys }) {
     this.#redis = redis;
@@ -39,6 +43,8 @@ export class LiveConsole {
       skippedBytes: chunk.skippedBytes + chunk.data.length - data.length,
       maxBytes: LIVE_CONSOLE_MAX_BYTES,
       ttlMs: WINDOW_TTL_MS,
+      writer: this.#writer,
+      count: ++this.#count,
     });
     return z.union([z.number(), z.string()]).parse(reply) !== -2;
   }

@@ -46,6 +46,8 @@ export interface RedisKeys {
   readonly pools: string;
   /** Set of hosts that ever registered, for the dashboard's remove queues. */
   readonly hosts: string;
+  /** Hash: which life of the data this is. */
+  readonly generation: string;
   /** A key of a BullMQ queue: `wait`, `active`, `marker`, ... or a job's id. */
   bull(queueName: string, part: string): string;
 }
@@ -76,6 +78,7 @@ export function redisKeys(prefix: string): RedisKeys {
     lease: (hostId) => key("lease", hostId),
     pools: key("pools"),
     hosts: key("hosts"),
+    generation: key("generation"),
     bull: (queueName, part) => key(queueName, part),
   };
 }

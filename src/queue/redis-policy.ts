@@ -1,13 +1,32 @@
 import { DroverError } from "../contract/errors.ts";
-import type { RedisClient } from "./connection.ts";
+import { masterServers, type RedisClient } from "./connection.ts";
 
 /**
- * A Redis that may evict keys loses VMs silently. Throws `config_invalid` with the command that mends it; gives
- * warnings for what is dangerous and legal. Read from INFO, which needs no administrator's rights.
+ * Scripts say in their first line what they may do when memory is short: without that, a full Redis could not be told
+ * of the ends that free it. Older servers take such a line for an error.
+ */
+const OLDEST_MAJOR = 7;
+
+/**
+ * A Redis that may evict keys loses VMs silently, and one that is too old cannot run the scripts. Throws
+ * `config_invalid` with what mends it; gives warnings for what is dangerous and legal. Read from INFO, which needs no
+ * administrator's rights; on a cluster, of every master.
  */
 export async function checkRedisPolicy(redis: RedisClient): Promise<readonly string[]> {
-  const info = `${await redis.info("memory")}\n${await redis.info("persistence")}`;
+  const warnings = new Set<string>();
+  for (const server of await masterServers(redis)) {
+    const sections = [await server.info("server"), await server.info("memory"), await server.info("persistence")];
+    for (const warning of checkServer(sections.join("\n"))) warnings.add(warning);
+  }
+  return [...warnings];
+}
+
+function checkServer(info: string): readonly string[] {
   const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1];
+  const version = field("redis_version") ?? "";
+  if (Number.parseInt(version, 10) < OLDEST_MAJOR) {
+    throw new DroverError("config_invalid", `Redis is of version ${version}; drover needs ${OLDEST_MAJOR}.0 or newer`);
+  }
   const policy = field("maxmemory_policy");
   if (policy !== undefined && policy !== "noeviction") {
     throw new DroverError(
@@ -21,4 +40,11 @@ export async function checkRedisPolicy(redis: RedisClient): Promise<readonly str
     "Redis writes no append-only file: what was accepted since its last snapshot is lost when it ends. " +
       "Mend it with: redis-cli CONFIG SET appendonly yes (and set it in redis.conf)",
   ];
+}
+
+/** Names the Redis process that answers; undefined on a cluster, where several do. */
+export async function redisRunId(redis: RedisClient): Promise<string | undefined> {
+  const [server, ...others] = await masterServers(redis);
+  if (server === undefined || others.length > 0) return undefined;
+  return /^run_id:(.*?)\r?$/m.exec(await server.info("server"))?.[1];
 }

@@ -5,10 +5,13 @@ import type { RedisClient } from "./connection.ts";
 import { type RedisKeys, removeQueueName } from "./redis-keys.ts";
 
 const CONCURRENCY = 10;
+/** BullMQ asks a Redis that refuses again at once, thousands of times a second; one that is away, after 15 s. */
+const ERROR_REST_MS = 1_000;
 
 /** Hears the removals that are meant for this host. The job only wakes it up: the mark in Redis is the truth. */
 export class RemovalJobs {
   readonly #worker: Worker;
+  #resting: NodeJS.Timeout | undefined;
 
   constructor(options: {
     redis: RedisClient;
@@ -23,12 +26,26 @@ export class RemovalJobs {
       prefix: keys.prefix,
       name: hostId,
       concurrency: CONCURRENCY,
+      runRetryDelay: ERROR_REST_MS,
       skipVersionCheck: true,
     });
-    this.#worker.on("error", (error) => logger.debug({ err: error }, "the removal queue cannot be read"));
+    this.#worker.on("error", (error) => {
+      logger.debug({ err: error }, "the removal queue cannot be read");
+      this.#rest();
+    });
+  }
+
+  #rest(): void {
+    if (this.#resting !== undefined) return;
+    void this.#worker.pause(true);
+    this.#resting = setTimeout(() => {
+      this.#resting = undefined;
+      void this.#worker.resume();
+    }, ERROR_REST_MS);
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.#resting);
     await this.#worker.close(true);
   }
 }

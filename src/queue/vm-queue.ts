@@ -2,8 +2,13 @@ import { type Job, Queue } from "bullmq";
 import type { Logger } from "pino";
 import { RemoveJobData, type VmJobData } from "../contract/job-data.ts";
 import type { VmRecord } from "../contract/vm-record.ts";
+import { FINAL_STATES } from "../contract/vm-state.ts";
 import type { RedisClient } from "./connection.ts";
+import { loadScript } from "./lua-script.ts";
+import { PRIORITY_SCALE } from "./priority-scale.ts";
 import { poolQueueName, type RedisKeys, removeQueueName } from "./redis-keys.ts";
+
+const jobAddedScript = loadScript("job-added-5");
 
 /** Backoff times are drover's own and come with the error (see `JobClaims.fail`), so that a crash cannot change them. */
 export const BACKOFF_TYPE = "drover";
@@ -12,6 +17,18 @@ export interface VmQueueOptions {
   readonly redis: RedisClient;
   readonly keys: RedisKeys;
   readonly logger: Logger;
+}
+
+/** The options of a VM's job, here and wherever a lost job is made again. */
+export function jobOptions({ vmId, jobPriority, attempts }: Pick<VmRecord, "vmId" | "jobPriority" | "attempts">) {
+  return {
+    jobId: vmId,
+    priority: jobPriority,
+    attempts,
+    backoff: { type: BACKOFF_TYPE },
+    removeOnComplete: false, // retention is drover's own: job, record, box and logs go together
+    removeOnFail: false,
+  };
 }
 
 /** The producers' side of BullMQ: one queue per pool for VMs, one per host for removals. */
@@ -27,15 +44,21 @@ export class VmQueue {
   /** Puts the job of an accepted VM into its pool. Idempotent: BullMQ keeps the first job of an id. */
   async enqueue(record: VmRecord): Promise<void> {
     const data: VmJobData = { v: 1, vmId: record.vmId, owner: record.owner, pool: record.pool, spec: record.spec };
-    await this.#queue(poolQueueName(record.pool)).add(record.spec.name ?? "vm", data, {
-      jobId: record.vmId,
-      priority: record.jobPriority,
-      attempts: record.attempts,
-      backoff: { type: BACKOFF_TYPE },
-      removeOnComplete: false, // retention is drover's own: job, record, box and logs go together
-      removeOnFail: false,
-    });
-    await this.#options.redis.zrem(this.#options.keys.pendingJobs, record.vmId); // the sweeper need not look any more
+    await this.#queue(poolQueueName(record.pool)).add(record.spec.name ?? "vm", data, jobOptions(record));
+    const { redis, keys } = this.#options;
+    const { vmId, pool } = record;
+    const queue = poolQueueName(pool);
+    await jobAddedScript.run(
+      redis,
+      [
+        keys.record(vmId),
+        keys.pendingJobs, // the sweeper need not look any more
+        keys.bull(queue, "prioritized"),
+        keys.fairness(pool),
+        keys.bull(queue, vmId),
+      ],
+      { vmId, final: FINAL_STATES, ...PRIORITY_SCALE },
+    );
   }
 
   /** Tells a host to look at the removal mark of one of its VMs. A lost job costs at most one reconcile period. */

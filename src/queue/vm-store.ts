@@ -1,16 +1,17 @@
+import { randomUUID } from "node:crypto";
 import { z } from "zod";
-import { PRIORITY_MAX } from "../contract/limits.ts";
 import type { VmEventData } from "../contract/vm-event.ts";
 import { RECORD_VERSION, VmRecord } from "../contract/vm-record.ts";
-import { PRIORITY_CLASSES, type PriorityClass, type VmSpec } from "../contract/vm-request.ts";
+import type { PriorityClass, VmSpec } from "../contract/vm-request.ts";
 import { FINAL_STATES, WAITING_STATES } from "../contract/vm-state.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import type { RedisClient } from "./connection.ts";
 import { loadScript } from "./lua-script.ts";
+import { PRIORITY_SCALE } from "./priority-scale.ts";
 import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
 import { type ListFilter, listRecords, type RecordPage } from "./vm-list.ts";
 
-const acceptScript = loadScript("accept-12");
+const acceptScript = loadScript("accept-13");
 const removeScript = loadScript("remove-15");
 const retryScript = loadScript("retry-13");
 
@@ -63,9 +64,6 @@ export interface VmStoreOptions {
   readonly keep: Config["keep"];
 }
 
-/** How many job priorities one class has: start tags of fair queueing count inside it. */
-export const PRIORITY_CLASS_WIDTH = Math.floor(PRIORITY_MAX / PRIORITY_CLASSES.length);
-
 /** What API and sweepers do with VM records. Moves by a launch's owner are in `LaunchStore`. */
 export class VmStore {
   readonly #redis: RedisClient;
@@ -99,14 +97,15 @@ export class VmStore {
         keys.fairness(input.pool),
         keys.pools,
         keys.idempotency(input.owner, input.idempotencyKey ?? ""),
+        keys.bull(poolQueueName(input.pool), "prioritized"),
       ],
       {
         vmId: input.vmId,
         digest: input.digest,
         owner: input.owner,
         pool: input.pool,
-        class: PRIORITY_CLASSES.indexOf(input.priority),
-        classWidth: PRIORITY_CLASS_WIDTH,
+        class: input.priority,
+        ...PRIORITY_SCALE,
         recordPrefix: keys.record(""),
         idempotent: input.idempotencyKey !== undefined,
         sealed: input.sealedSecrets ?? null,
@@ -222,14 +221,16 @@ export class VmStore {
         eventData: JSON.stringify(eventData),
         eventsMax: this.#eventsMax,
         progress: JSON.stringify({ state: "queued" }),
+        nonce: randomUUID(),
         queueTimeoutMs: null,
       },
     );
     return { kind: RetryReply.parse(reply) };
   }
 
+  /** A sign of life of the server that holds our keys; on a cluster, a ping may be answered by any. */
   async ping(): Promise<void> {
-    await this.#redis.ping();
+    await this.#redis.exists(this.#keys.pools);
   }
 }
 

@@ -6,7 +6,7 @@ import { loadScript } from "./lua-script.ts";
 import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
 import type { RemovalRequest } from "./vm-store.ts";
 
-const purgeScript = loadScript("purge-12");
+const purgeScript = loadScript("purge-17");
 
 /** What sweepers read and clear: jobs that were never added, deadlines that passed, records whose time is over. */
 export class VmUpkeep {
@@ -43,6 +43,11 @@ export class VmUpkeep {
           keys.bull(queue, vmId),
           keys.bull(queue, "completed"),
           keys.bull(queue, "failed"),
+          keys.bull(queue, "prioritized"),
+          keys.bull(queue, "delayed"),
+          keys.bull(queue, "wait"),
+          keys.bull(queue, "active"),
+          keys.bull(queue, "paused"),
         ],
         { vmId, final: FINAL_STATES, marksMs: this.#keep.marksMs, idempotencyMs: this.#keep.idempotencyMs },
       );

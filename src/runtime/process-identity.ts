@@ -14,6 +14,7 @@ interface ProcessStatus {
   /** One letter of proc(5): R, S, D, T, Z, ... */
   readonly state: string;
   readonly startTimeTicks: number;
+  readonly threads: number;
 }
 
 /** Start time of a process in clock ticks since boot, or undefined when there is none with this pid. */
@@ -22,13 +23,15 @@ export function readStartTime(pid: number): number | undefined {
 }
 
 /**
- * True while exactly this process exists. A zombie is dead: it holds nothing any more. A process that we may not see
- * or signal is not dead (Cocos takes EPERM for death and forgets live VMs).
+ * True while exactly this process exists. A zombie is dead: it holds nothing any more, except while other threads of it
+ * are still on their way out (the first thread becomes a zombie before them, and a killed QEMU or Node would still hold
+ * its sockets). A process that we may not see or signal is not dead (Cocos takes EPERM for death and forgets live VMs).
  */
 export function isAlive({ pid, startTimeTicks }: ProcessIdentity): boolean {
   const status = readStatus(pid);
   if (status === undefined) return isHidden(pid);
-  return status.startTimeTicks === startTimeTicks && status.state !== "Z" && status.state !== "X";
+  const isDead = status.state === "X" || (status.state === "Z" && status.threads <= 1);
+  return status.startTimeTicks === startTimeTicks && !isDead;
 }
 
 /** True when the process exists and is stopped (SIGSTOP, a debugger): it answers nobody and only SIGKILL ends it. */
@@ -69,7 +72,8 @@ function readStatus(pid: number): ProcessStatus | undefined {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const state = fields[0];
   const startTimeTicks = Number(fields[19]);
-  return state === undefined || Number.isNaN(startTimeTicks) ? undefined : { state, startTimeTicks };
+  const threads = Number(fields[17]);
+  return state === undefined || Number.isNaN(startTimeTicks) ? undefined : { state, startTimeTicks, threads };
 }
 
 /** /proc may hide the processes of others (hidepid); the kernel still says EPERM for them. */

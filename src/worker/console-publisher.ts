@@ -10,7 +10,7 @@ const INTERVAL_MS = 300;
  * gathered, and of that only the end that the window can hold is kept.
  */
 export class ConsolePublisher {
-  readonly #console: LiveConsole;
+  readonly #console: Pick<LiveConsole, "append">;
   readonly #vm: { readonly vmId: string; readonly token: string };
   readonly #logger: Logger;
   #gathered: Buffer = Buffer.alloc(0);
@@ -18,7 +18,7 @@ export class ConsolePublisher {
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(options: { console: LiveConsole; vmId: string; token: string; logger: Logger }) {
+  constructor(options: { console: Pick<LiveConsole, "append">; vmId: string; token: string; logger: Logger }) {
     this.#console = options.console;
     this.#vm = { vmId: options.vmId, token: options.token };
     this.#logger = options.logger;

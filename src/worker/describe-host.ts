@@ -55,6 +55,13 @@ export async function describeHost(options: {
       tee: teeText,
       accel,
       startedAtMs: Date.now(),
+      policy: {
+        lost: config.hostLost.policy,
+        lostAfterMs: config.hostLost.afterMs,
+        onPartition: config.hostLost.onPartition,
+      },
+      leaseMs: config.lease.ttlMs,
+      breaker: null,
     },
   };
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CAUSE_CODES, CAUSES, type Cause } from "../contract/causes.ts";
+import { POISON_CRASHES, POISON_WINDOW_MS } from "../contract/limits.ts";
 import type { StopReason } from "./stop-request.ts";
 
 /** How a launch ended, as seen by the supervisor. */
@@ -14,8 +15,11 @@ export type LaunchEnd =
  */
 export const EndPlan = z.strictObject({
   v: z.literal(1),
-  /** `requeued`: the host's fault; `released`: the worker stops. Neither uses an attempt. */
-  outcome: z.enum(["completed", "removed", "expired", "failed", "retrying", "requeued", "released"]),
+  /**
+   * `requeued`: the host's fault; `released`: the worker stops. Neither uses an attempt. `superseded`: the launch does
+   * not count any more, and nothing of it is told.
+   */
+  outcome: z.enum(["completed", "removed", "expired", "failed", "retrying", "requeued", "released", "superseded"]),
   reason: z.string(),
   cause: z.strictObject({ code: z.enum(CAUSE_CODES), message: z.string() }).nullable(),
   exitCode: z.int().nullable(),
@@ -26,6 +30,8 @@ export const EndPlan = z.strictObject({
   /** Set when this host's own fault ended the launch. */
   avoidUntilMs: z.int().nullable(),
   endedAtMs: z.int(),
+  /** When workers died in launches of this VM before it was running, this one's included. */
+  crashes: z.array(z.int()).default([]),
   tail: z.strictObject({ console: z.string(), qemu: z.string() }),
 });
 export type EndPlan = z.infer<typeof EndPlan>;
@@ -41,6 +47,8 @@ export interface EndFacts {
   readonly retryComputation: boolean;
   /** Whether another live host of the pool could take the VM after a fault of this one. */
   readonly otherHosts: boolean;
+  /** When workers died in earlier launches of this VM before it was running (Unix ms). */
+  readonly crashes: readonly number[];
   readonly backoffMs: number;
   readonly backoffMaxMs: number;
   readonly nowMs: number;
@@ -53,6 +61,11 @@ const SAME_HOST_MAY_RETRY = new Set<Cause["code"]>(["host_shutdown", "worker_cra
 const AVOID_HOST_MS = 5 * 60_000;
 const RELEASE_DELAY_MS = 1_000;
 
+/** A fault of the host itself, by which it would spoil the next launch as well. */
+export function isHostFault(code: Cause["code"]): boolean {
+  return CAUSES[code].retry === "requeue" && !SAME_HOST_MAY_RETRY.has(code);
+}
+
 /** Decides, once, what the end of a launch means. Pure. */
 export function planEnd(facts: EndFacts): Omit<EndPlan, "v" | "tail"> {
   const base = {
@@ -63,9 +76,14 @@ export function planEnd(facts: EndFacts): Omit<EndPlan, "v" | "tail"> {
     attemptsMade: facts.attemptsMade,
     avoidUntilMs: null,
     endedAtMs: facts.nowMs,
+    crashes: recentCrashes(facts),
   };
   const { end } = facts;
-  if (end.kind === "stopped" && end.reason !== "released") return { ...base, ...removal(end.reason) };
+  if (end.kind === "stopped") {
+    const { reason } = end;
+    if (reason === "superseded") return { ...base, outcome: "superseded", reason };
+    if (reason !== "released") return { ...base, ...removal(reason) };
+  }
   if (end.kind === "guest_ended") {
     const exitCode = facts.guestResult?.exitCode ?? 0;
     if (exitCode === 0) return { ...base, outcome: "completed", reason: end.reason };
@@ -79,6 +97,12 @@ export function planEnd(facts: EndFacts): Omit<EndPlan, "v" | "tail"> {
   if (retry !== "requeue")
     return { ...base, exitCode, ...failed(facts, end.cause, retry === "never" ? "never" : "backoff") };
   return { ...base, exitCode, ...requeued(facts, end.cause) };
+}
+
+/** Those that still count; a worker that died in this launch is one more. */
+function recentCrashes({ crashes, end, nowMs }: EndFacts): number[] {
+  const recent = crashes.filter((atMs) => nowMs - atMs < POISON_WINDOW_MS);
+  return end.kind === "failure" && end.cause.code === "worker_crashed" ? [...recent, nowMs] : recent;
 }
 
 function removal(reason: "requested" | "ttl" | "queue_timeout") {
@@ -101,7 +125,11 @@ function failed(facts: EndFacts, cause: Cause, retry: "never" | "backoff") {
 
 /** A fault of the host uses no attempt; when no other host is left to try, the VM fails with that cause at once. */
 function requeued(facts: EndFacts, cause: Cause) {
-  if (SAME_HOST_MAY_RETRY.has(cause.code)) {
+  if (cause.code === "worker_crashed" && recentCrashes(facts).length >= POISON_CRASHES) {
+    const poisoned: Cause = { code: "poisoned", message: `${POISON_CRASHES} workers died while they launched this VM` };
+    return { outcome: "failed", reason: poisoned.code, cause: poisoned, attemptsMade: facts.attemptsMade + 1 } as const;
+  }
+  if (!isHostFault(cause.code)) {
     return { outcome: "requeued", reason: cause.code, cause, delayMs: RELEASE_DELAY_MS } as const;
   }
   if (!facts.otherHosts)

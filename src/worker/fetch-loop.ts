@@ -1,7 +1,9 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { ClaimedJob, JobClaims } from "../queue/job-claims.ts";
 import type { PoolWaiter } from "../queue/pool-waiter.ts";
+import { within } from "../runtime/bounded-wait.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { linkSignals } from "../runtime/link-signals.ts";
 import type { Mutex } from "./mutex.ts";
 import { HostUnfit } from "./take-job.ts";
 
@@ -11,12 +13,17 @@ const ERROR_PAUSE_MS = 500;
 /** A full disk must not pass the whole queue through this host. */
 const UNFIT_PAUSE_MS = 5_000;
 const STOP_MAX_MS = 1_000;
+/** Room may also come by time alone (a lease that is valid again, a breaker that lets one try): looked at this often. */
+const ROOM_LOOK_MS = 1_000;
+/** No step of the loop takes longer while Redis can be reached; a loop that does not turn must not hold a lease. */
+const TURN_MAX_MS = 30_000;
 
 export interface FetchLoopDeps {
   readonly pools: readonly string[];
-  readonly claims: JobClaims;
-  readonly waiter: PoolWaiter;
+  readonly claims: Pick<JobClaims, "fetch" | "nextDelayedAtMs">;
+  readonly waiter: Pick<PoolWaiter, "wait" | "stop">;
   readonly mutex: Mutex;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly newToken: () => string;
   /** Whether a slot and a port are free now: nothing is fetched only to be put back for a limit. */
@@ -37,6 +44,7 @@ export class FetchLoop {
   readonly #deps: FetchLoopDeps;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
+  #turnedAtMs = 0;
   #turn = 0;
   /** Whether jobs may wait for their time; known to be none, Redis is not asked for the earliest. */
   #mayBeDelayed = true;
@@ -46,7 +54,13 @@ export class FetchLoop {
   }
 
   start(): void {
+    this.#turnedAtMs = this.#deps.clock.monotonicMs();
     this.#running ??= this.#run();
+  }
+
+  /** Whether the loop goes round: the sign of life that the host's lease stands for. */
+  isTurning(): boolean {
+    return this.#deps.clock.monotonicMs() - this.#turnedAtMs < TURN_MAX_MS;
   }
 
   /** Returns when no fetch is under way and none will follow. */
@@ -54,16 +68,17 @@ export class FetchLoop {
     this.#stopping.abort();
     this.#deps.waiter.stop();
     // A wait that is queued while Redis is away never settles (ioredis): a fetch that comes later is stranded.
-    await Promise.race([this.#running, delay(STOP_MAX_MS, undefined, { ref: false })]);
+    await within(this.#running ?? Promise.resolve(), STOP_MAX_MS);
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    const { hasRoom, roomChanged, waiter, mutex, logger } = this.#deps;
+    const { hasRoom, waiter, mutex, clock, logger } = this.#deps;
     while (!signal.aborted) {
+      this.#turnedAtMs = clock.monotonicMs();
       try {
         if (!hasRoom()) {
-          await roomChanged(signal);
+          await this.#waitForRoom(signal);
           continue;
         }
         const fetched = await mutex.run(() => this.#fetchOne(signal));
@@ -75,9 +90,19 @@ export class FetchLoop {
         if (signal.aborted) return;
         logger.warn({ err: error }, "fetching failed; trying again");
         const pauseMs = error instanceof HostUnfit ? UNFIT_PAUSE_MS : ERROR_PAUSE_MS;
-        await delay(pauseMs, undefined, { signal }).catch(() => undefined); // aborted: the loop ends
+        await clock.pause(pauseMs, signal).catch(() => undefined); // aborted: the loop ends
       }
     }
+  }
+
+  async #waitForRoom(signal: AbortSignal): Promise<void> {
+    const { roomChanged, clock } = this.#deps;
+    const looked = new AbortController();
+    const both = linkSignals([signal, looked.signal]);
+    const pause = clock.pause(ROOM_LOOK_MS, both.signal).catch(() => undefined); // the room came first
+    await Promise.race([roomChanged(both.signal), pause]);
+    looked.abort();
+    both.release();
   }
 
   async #fetchOne(signal: AbortSignal): Promise<boolean> {
@@ -108,6 +133,6 @@ export class FetchLoop {
     const due = await Promise.all(this.#deps.pools.map((pool) => this.#deps.claims.nextDelayedAtMs(pool)));
     const earliest = Math.min(...due.map((atMs) => atMs ?? Number.POSITIVE_INFINITY));
     this.#mayBeDelayed = earliest !== Number.POSITIVE_INFINITY;
-    return Math.max(Math.min(WAIT_MAX_MS, earliest - Date.now()), 1);
+    return Math.max(Math.min(WAIT_MAX_MS, earliest - this.#deps.clock.nowMs()), 1);
   }
 }

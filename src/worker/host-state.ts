@@ -21,6 +21,8 @@ export interface HostState extends AsyncDisposable {
   readonly stateDir: string;
   /** Directory of all VMs: `<vms>/<vmId>/<epoch>/`. */
   readonly vmsDir: string;
+  /** What every token of this host and state directory begins with. */
+  readonly tokenPrefix: string;
   /** A new lock token: `hostId:stateId:bootId:random`. It belongs to a launch and is on disk before the launch begins. */
   newToken(): string;
 }
@@ -62,6 +64,7 @@ export async function openHostState({
     bootId: boot,
     stateDir,
     vmsDir: join(stateDir, "vms"),
+    tokenPrefix: `${host.hostId}:${host.stateId}:`,
     newToken: () => `${host.hostId}:${host.stateId}:${boot}:${randomBytes(12).toString("hex")}`,
     async [Symbol.asyncDispose]() {
       await new Promise((resolve) => lock.close(resolve));

@@ -4,33 +4,29 @@ import { parseGoDurationMs } from "../contract/go-duration.ts";
 import type { Tee } from "../contract/qemu-config.ts";
 import type { VmSecrets } from "../contract/vm-request.ts";
 import type { OperatorPaths } from "../qemu/failure-patterns.ts";
-import { copyFirmwareVars } from "../qemu/firmware-vars.ts";
-import { writeGuestFiles } from "../qemu/guest-files.ts";
-import { isPortFree } from "../qemu/port-check.ts";
 import type { RingChunk } from "../qemu/ring-reader.ts";
-import type { RunningQemu } from "../qemu/running-qemu.ts";
 import { maskCommand, shellLine } from "../qemu/shell-quote.ts";
-import type { SpareOverlay } from "../qemu/spare-overlay.ts";
-import { startQemu } from "../qemu/start-qemu.ts";
+import type { QemuObservation } from "../qemu/supervision.ts";
 import { vmCommand } from "../qemu/vm-command.ts";
-import type { LaunchStore } from "../queue/launch-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
-import { linkSignals } from "../runtime/link-signals.ts";
+import type { FailPoints } from "./fail-points.ts";
 import type { Launch } from "./launch.ts";
-import { moveVm, saveLaunch } from "./move-vm.ts";
+import type { LaunchFiles } from "./launch-files.ts";
+import type { LiveQemu, Machine } from "./machine.ts";
+import { type MoveDeps, moveVm, saveLaunch } from "./move-vm.ts";
 import type { SecretMask } from "./secret-mask.ts";
 import type { StopRequest } from "./stop-request.ts";
 
 /** More foreign listeners than this in one launch are no accident of timing; the VM goes back to the queue. */
 const PORT_TRIES_MAX = 16;
 
-export interface QemuLaunchDeps {
+export interface QemuLaunchDeps extends MoveDeps {
   readonly config: Config;
-  readonly launches: LaunchStore;
+  readonly machine: Machine;
+  readonly files: LaunchFiles;
+  readonly failPoints: FailPoints;
   readonly logger: Logger;
   readonly tee: Tee;
-  /** Makes the writable disks. */
-  readonly disks: SpareOverlay;
   /** PCI address of the GPU to pass through, or false. */
   readonly gpu: string | false;
   readonly forwardBind: string | undefined;
@@ -45,15 +41,16 @@ export interface QemuOrder {
   readonly mask: SecretMask;
   readonly stop: StopRequest;
   readonly onConsole: (chunk: RingChunk) => void;
+  readonly onObservation: (seen: QemuObservation) => void;
 }
 
 /** Makes the files, starts QEMU and brings the VM to `running`. Leaves no process behind when it fails or is stopped. */
-export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promise<RunningQemu> {
+export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promise<LiveQemu> {
   const { launch, stop } = order;
   await makeFiles(deps, order);
   for (let tries = 0; tries < PORT_TRIES_MAX; tries++) {
     stop.signal.throwIfAborted();
-    if (!(await isPortFree(deps.forwardBind ?? "", portOf(launch)))) {
+    if (!(await deps.machine.isPortFree(deps.forwardBind ?? "", portOf(launch)))) {
       await changePort(deps, launch);
       continue;
     }
@@ -68,80 +65,96 @@ export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promis
 }
 
 /** Rejects only when nothing is being made any more: what came later would outlive the launch. */
-async function makeFiles({ config, tee, disks }: QemuLaunchDeps, { launch, secrets, stop }: QemuOrder): Promise<void> {
-  const { qemu } = config;
+async function makeFiles(deps: QemuLaunchDeps, { launch, secrets, stop }: QemuOrder): Promise<void> {
+  const { config, machine, tee, ownership, failPoints } = deps;
   const { identity, spec, paths } = launch;
-  const failed = new AbortController();
-  const given = linkSignals([stop.signal, failed.signal]);
-  const parts = [
-    writeGuestFiles(paths, { vmId: identity.vmId, spec, secrets }),
-    tee.kind === "none" && config.firmware === "ovmf"
-      ? copyFirmwareVars(qemu.ovmfVars.file, paths.ovmfVars)
-      : Promise.resolve(),
-    qemu.enableDisk
-      ? disks.take({
-          sourceFile: qemu.disk.srcFile,
-          destinationFile: paths.disk,
-          format: qemu.disk.format,
-          mode: config.diskMode,
-          signal: given.signal,
-        })
-      : Promise.resolve(),
-  ];
-  await Promise.all(parts.map((part) => part.catch((error) => failed.abort(error))));
-  given.release();
-  failed.signal.throwIfAborted();
+  await failPoints.reach("L5-secrets", spec.name);
+  const [made, snapshot] = await Promise.allSettled([
+    machine.makeGuest({
+      paths,
+      vmId: identity.vmId,
+      spec,
+      secrets,
+      signal: stop.signal,
+      firmwareVars: tee.kind === "none" && config.firmware === "ovmf",
+    }),
+    ownership.snapshot(identity.vmId),
+  ]);
+  if (made.status === "rejected") throw made.reason;
+  if (snapshot.status === "rejected") throw snapshot.reason;
+  launch.record = { ...launch.record, snapshot: snapshot.value ?? null }; // reaches the disk with the pid
+  await failPoints.reach("L6-guest-files", spec.name);
 }
 
-async function startOnPort(
-  deps: QemuLaunchDeps,
-  { launch, secrets, mask, stop, onConsole }: QemuOrder,
-): Promise<RunningQemu> {
-  const { config, logger } = deps;
-  const { identity, paths } = launch;
+async function startOnPort(deps: QemuLaunchDeps, order: QemuOrder): Promise<LiveQemu> {
+  const { launch, secrets, mask, stop, onConsole, onObservation } = order;
+  const { config, machine, failPoints, clock, logger } = deps;
+  const { identity, paths, spec } = launch;
   const port = portOf(launch);
-  const startedMs = performance.now();
+  const startedMs = clock.monotonicMs();
   const [binPath = "", ...args] = commandLine(deps, launch, secrets);
   launch.command = shellLine(maskCommand([binPath, ...args]));
   logger.info({ vmId: identity.vmId, epoch: identity.epoch, command: launch.command }, "starting QEMU");
-  const qemu = await startQemu({
+  const qemu = await machine.start({
     binPath,
     args,
     paths,
     // Relative paths of the operator's (img/bzImage) start where the worker stands, as with Cocos.
     cwd: process.cwd(),
     vmId: identity.vmId,
-    rings: { console: true, result: launch.spec.result === true },
+    rings: ringsOf(launch),
     expectedPort: port,
     qmpTimeoutMs: config.launch.qmpTimeoutMs,
     signal: stop.signal,
     operatorPaths: operatorPaths(config),
     mask: (text) => mask.maskText(text),
     onConsole,
-    onObservation: (seen) => logger.info({ vmId: identity.vmId, seen }, "seen of a VM"),
+    onObservation,
     onSpawned: async ({ pid, startTimeTicks }) => {
-      await Promise.all([saveLaunch(launch, { pid, startTimeTicks, port }), publishStarting(deps, launch, stop, pid)]);
+      await failPoints.reach("L7-spawned", spec.name);
+      await Promise.all([
+        saveLaunch(deps, launch, { pid, startTimeTicks, port, state: "starting" }),
+        publishStarting(deps, launch, stop, pid),
+      ]);
+      await failPoints.reach("L8-identified", spec.name);
     },
   });
   try {
-    const bootMs = Math.round(performance.now() - startedMs);
-    const { host, epoch } = identity;
-    await moveVm(
-      deps,
-      { launch, stop },
-      {
-        to: "running",
-        fields: { address: deps.address, runningAtMs: String(Date.now()) },
-        event: { type: "vm.running", data: { host, epoch, address: deps.address, port, bootMs } },
-        progress: { address: `${deps.address}:${port}` },
-        ttlMs: ttlMs(launch),
-      },
-    );
+    await failPoints.reach("L9-answering", spec.name);
+    await publishRunning(deps, order, Math.round(clock.monotonicMs() - startedMs));
+    await failPoints.reach("L10-running", spec.name);
     return qemu;
   } catch (error) {
     await qemu.stop({ bounds: { ...config.stop, powerdownMs: 0 } });
     throw error;
   }
+}
+
+/** Which ring buffers the command line of the launch has. */
+export function ringsOf({ spec }: Launch): { readonly console: boolean; readonly result: boolean } {
+  return { console: true, result: spec.result === true };
+}
+
+async function publishRunning(deps: QemuLaunchDeps, { launch, stop }: QemuOrder, bootMs: number): Promise<void> {
+  const { address, clock } = deps;
+  const { host, epoch } = launch.identity;
+  const port = portOf(launch);
+  const runningAtMs = clock.nowMs();
+  const ttl = ttlMs(launch);
+  // Before it is published: a Redis that loses this move is told again with them.
+  launch.record = { ...launch.record, address, runningAtMs };
+  await moveVm(
+    deps,
+    { launch, stop },
+    {
+      to: "running",
+      fields: { address, runningAtMs: String(runningAtMs) },
+      event: { type: "vm.running", data: { host, epoch, address, port, bootMs } },
+      progress: { address: `${address}:${port}` },
+      ttlMs: ttl,
+    },
+  );
+  if (ttl !== undefined) launch.deadlineAtMs ??= runningAtMs + ttl;
 }
 
 async function publishStarting(deps: QemuLaunchDeps, launch: Launch, stop: StopRequest, pid: number): Promise<void> {

@@ -1,38 +1,77 @@
-import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
 import { LaunchFailure } from "../contract/causes.ts";
 import type { VmEventType } from "../contract/vm-event.ts";
-import { writeDurably } from "../qemu/durable-file.ts";
 import type { Move, MoveOutcome } from "../queue/launch-moves.ts";
-import type { LaunchStore } from "../queue/launch-store.ts";
-import type { Launch } from "./launch.ts";
+import type { LiveState } from "../queue/ownership.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { type Launch, toLive } from "./launch.ts";
+import type { LaunchFiles } from "./launch-files.ts";
 import type { StopRequest } from "./stop-request.ts";
+import type { Stores } from "./stores.ts";
 
 const REFUSED_PAUSE_MS = 500;
 
+export interface MoveDeps extends Pick<Stores, "launches" | "ownership"> {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** A launch and the way to stop it. */
+export interface InHand {
+  readonly launch: Launch;
+  readonly stop: StopRequest;
+}
+
 /**
- * Moves the record of a launch. A removal mark found there stops the launch (rejects with the stop's reason); any other
- * refusal means that the launch is not ours any more and throws LaunchFailure `internal`.
+ * Moves the record of a launch. A removal mark found there stops the launch (rejects with the stop's reason). Where
+ * Redis has forgotten the launch it is told again; where it knows of a newer one, this one is stopped as superseded.
  */
 export async function moveVm<T extends VmEventType>(
-  deps: { readonly launches: LaunchStore },
-  { launch, stop }: { readonly launch: Launch; readonly stop: StopRequest },
-  move: Move<T>,
+  deps: MoveDeps,
+  { launch, stop }: InHand,
+  move: Move<T> & { readonly to: LiveState },
 ): Promise<void> {
   const { vmId } = launch.identity;
-  const outcome = await moveWhenPossible(deps.launches, { launch, stop }, move);
-  if (outcome === "done") return;
-  if (outcome === "marked") {
-    const mark = (await deps.launches.marked([vmId])).get(vmId);
-    stop.ask(mark?.reason ?? "requested", { force: mark?.force ?? false });
-    stop.signal.throwIfAborted();
+  for (let told = false; ; told = true) {
+    const outcome = await moveWhenPossible(deps, { launch, stop }, move);
+    if (outcome === "done") {
+      launch.state = move.to;
+      return;
+    }
+    if (outcome === "marked") {
+      const mark = (await deps.launches.marked([vmId])).get(vmId);
+      stop.ask(mark?.reason ?? "requested", { force: mark?.force ?? false });
+      stop.signal.throwIfAborted();
+    }
+    if (told || (await tellAgain(deps, { launch, stop })) !== "reasserted")
+      throw new LaunchFailure("internal", `the record refused the move to '${move.to}': ${outcome}`);
   }
-  throw new LaunchFailure("internal", `the record refused the move to '${move.to}': ${outcome}`);
+}
+
+/**
+ * REASSERT of a live launch. Where Redis has positive evidence against it, the launch is stopped as superseded
+ * (rejects with that reason).
+ */
+export async function tellAgain(
+  { ownership, logger }: Pick<MoveDeps, "ownership" | "logger">,
+  { launch, stop }: InHand,
+): Promise<"ours" | "reasserted"> {
+  const { vmId, epoch } = launch.identity;
+  const outcome = await ownership.reassert(toLive(launch));
+  if (outcome.kind === "ours") return "ours";
+  if (outcome.kind === "reasserted") {
+    logger.error({ vmId, epoch, lost: outcome.lost }, "Redis had lost what it knew of a live VM; it was told again");
+    return "reasserted";
+  }
+  logger.warn({ vmId, epoch, currentEpoch: outcome.epoch, why: outcome.kind }, "this launch does not count any more");
+  stop.ask("superseded", { force: true });
+  throw stop.signal.reason;
 }
 
 /** A Redis that refuses a write (OOM, MISCONF, READONLY, LOADING) is no evidence against a VM: it is asked again. */
 async function moveWhenPossible<T extends VmEventType>(
-  launches: LaunchStore,
-  { launch, stop }: { readonly launch: Launch; readonly stop: StopRequest },
+  { launches, clock }: MoveDeps,
+  { launch, stop }: InHand,
   move: Move<T>,
 ): Promise<MoveOutcome> {
   for (;;) {
@@ -41,13 +80,17 @@ async function moveWhenPossible<T extends VmEventType>(
     } catch (error) {
       const isRefusal = error instanceof Error && error.name === "ReplyError";
       if (!isRefusal || stop.signal.aborted) throw error;
-      await delay(REFUSED_PAUSE_MS, undefined, { signal: stop.signal }).catch(() => undefined); // stopped: the last try follows
+      await clock.pause(REFUSED_PAUSE_MS, stop.signal).catch(() => undefined); // stopped: the last try follows
     }
   }
 }
 
 /** Puts what is known of a launch on disk, so that whoever starts after a crash knows it too. */
-export async function saveLaunch(launch: Launch, known: Partial<Launch["record"]>): Promise<void> {
+export async function saveLaunch(
+  { files }: { readonly files: LaunchFiles },
+  launch: Launch,
+  known: Partial<Launch["record"]>,
+): Promise<void> {
   launch.record = { ...launch.record, ...known };
-  await writeDurably(launch.paths.record, JSON.stringify(launch.record));
+  await files.writeRecord(launch.paths, launch.record);
 }

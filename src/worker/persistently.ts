@@ -1,5 +1,5 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
+import type { Clock } from "../runtime/clock.ts";
 
 const FIRST_PAUSE_MS = 500;
 const PAUSE_MAX_MS = 15_000;
@@ -10,7 +10,13 @@ const PAUSE_MAX_MS = 15_000;
  * error only when `giveUp` is aborted: then the next start of the worker goes on from the disk.
  */
 export async function persistently<T>(
-  { what, vmId, logger, giveUp }: { what: string; vmId: string; logger: Logger; giveUp: AbortSignal },
+  {
+    what,
+    vmId,
+    clock,
+    logger,
+    giveUp,
+  }: { what: string; vmId: string; clock: Clock; logger: Logger; giveUp: AbortSignal },
   step: () => Promise<T>,
 ): Promise<T> {
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MAX_MS)) {
@@ -19,7 +25,7 @@ export async function persistently<T>(
     } catch (error) {
       if (giveUp.aborted) throw error;
       logger.error({ err: error, vmId, pauseMs }, `${what} failed; it is tried again`);
-      await delay(pauseMs, undefined, { signal: giveUp }).catch(() => undefined); // given up: the last try follows
+      await clock.pause(pauseMs, giveUp).catch(() => undefined); // given up: the last try follows
     }
   }
 }

@@ -1,5 +1,13 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
+import type { Clock } from "../runtime/clock.ts";
+
+export interface RepeatOptions {
+  readonly what: string;
+  readonly intervalMs: number;
+  readonly step: () => Promise<void>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
 
 /**
  * Does a step again and again, `intervalMs` after the end of the last time, until stopped. A step that fails is logged
@@ -9,7 +17,7 @@ export class Repeat {
   readonly #stopping = new AbortController();
   readonly #loop: Promise<void>;
 
-  constructor(options: { what: string; intervalMs: number; step: () => Promise<void>; logger: Logger }) {
+  constructor(options: RepeatOptions) {
     this.#loop = this.#run(options);
   }
 
@@ -18,20 +26,10 @@ export class Repeat {
     await this.#loop;
   }
 
-  async #run({
-    what,
-    intervalMs,
-    step,
-    logger,
-  }: {
-    what: string;
-    intervalMs: number;
-    step: () => Promise<void>;
-    logger: Logger;
-  }): Promise<void> {
+  async #run({ what, intervalMs, step, clock, logger }: RepeatOptions): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      await delay(intervalMs, undefined, { signal }).catch(() => undefined); // aborted: the loop ends
+      await clock.pause(intervalMs, signal).catch(() => undefined); // aborted: the loop ends
       if (signal.aborted) return;
       await step().catch((error) => logger.warn({ err: error }, `${what} failed; it comes again`));
     }

@@ -1,34 +1,23 @@
 import type { Logger } from "pino";
 import { LaunchFailure } from "../contract/causes.ts";
 import { parseGoDurationMs } from "../contract/go-duration.ts";
-import { decodeFileBytes, type VmSecrets } from "../contract/vm-request.ts";
-import { ConsoleWatch } from "../qemu/console-watch.ts";
-import { findByUuid } from "../qemu/process-scan.ts";
-import type { RingChunk } from "../qemu/ring-reader.ts";
-import type { RunningQemu } from "../qemu/running-qemu.ts";
-import { readOutputs, type VmOutputs } from "../qemu/vm-outputs.ts";
-import type { LiveConsole } from "../queue/live-console.ts";
-import { endProcess } from "../runtime/end-process.ts";
-import { openSealed } from "../runtime/sealing.ts";
-import type { SecretKeys } from "../runtime/secret-keys.ts";
+import type { VmOutputs } from "../qemu/vm-outputs.ts";
 import type { BootGate } from "./boot-gate.ts";
-import { ConsolePublisher } from "./console-publisher.ts";
 import type { LaunchEnd } from "./end-plan.ts";
 import { type EndDeps, finishEnd, toLaunchEnd, writeEndPlan } from "./end-vm.ts";
 import type { Launch } from "./launch.ts";
 import { launchQemu, type QemuLaunchDeps } from "./launch-qemu.ts";
+import type { InHand } from "./move-vm.ts";
 import { persistently } from "./persistently.ts";
-import { SecretMask } from "./secret-mask.ts";
 import type { StopRequest } from "./stop-request.ts";
-import { type SuperviseDeps, superviseVm } from "./supervise-vm.ts";
+import { type SuperviseDeps, stopEnd, superviseVm } from "./supervise-vm.ts";
+import { type HandDeps, openSecrets, VmHand } from "./vm-hand.ts";
 
 /** How long one guest may keep a boot place when it has no boot deadline of its own. */
 const BOOT_PLACE_MAX_MS = 60_000;
 const TERM_MS = 2_000;
 
-export interface RunVmDeps extends EndDeps, QemuLaunchDeps, SuperviseDeps {
-  readonly secretKeys: SecretKeys | undefined;
-  readonly console: LiveConsole;
+export interface RunVmDeps extends EndDeps, QemuLaunchDeps, SuperviseDeps, HandDeps {
   readonly boots: BootGate;
   /** Aborted when a stop of the worker has taken too long: what is not finished is finished by its next start. */
   readonly giveUp: AbortSignal;
@@ -37,140 +26,122 @@ export interface RunVmDeps extends EndDeps, QemuLaunchDeps, SuperviseDeps {
 
 /**
  * The story of one launch: secrets, files, QEMU, supervision, end. Whatever happens in it, the launch is ended in the
- * same way, and nothing of it is left on this host. Rejects only when the end itself cannot be written.
+ * same way, and nothing of it is left on this host; or the worker leaves, and the guest runs on untouched. Rejects only
+ * when the end itself cannot be written.
  */
 export async function runVm(deps: RunVmDeps, launch: Launch, stop: StopRequest): Promise<void> {
-  const hand: LaunchInHand = { qemu: undefined, publisher: undefined, mask: new SecretMask([]) };
-  let end: LaunchEnd;
+  const hand = new VmHand(deps, launch);
+  await toItsEnd(deps, { launch, stop }, hand, () => launchAndSupervise(deps, launch, stop, hand));
+}
+
+/** Goes through a part of a launch's story and then ends the launch, unless the worker leaves it to the next one. */
+export async function toItsEnd(
+  deps: RunVmDeps,
+  { launch, stop }: InHand,
+  hand: VmHand,
+  story: () => Promise<LaunchEnd | "left">,
+): Promise<void> {
+  let end: LaunchEnd | "left";
   try {
-    end = await launchAndSupervise(deps, launch, stop, hand);
+    end = await story();
   } catch (error) {
-    end = endOfStop(stop, launch) ?? toLaunchEnd(error);
+    end = stop.reason === undefined ? toLaunchEnd(error) : stopEnd(launch, stop.reason);
     if (end.kind === "failure" && end.cause.code === "internal")
       deps.logger.error({ err: error, vmId: launch.identity.vmId }, "a launch failed in an unforeseen way");
   }
+  if (end === "left") {
+    hand.close();
+    await hand.qemu?.detach();
+    return;
+  }
   await endLaunch(deps, launch, hand, end);
-}
-
-/** What has to be given back, filled as the launch goes on. */
-interface LaunchInHand {
-  qemu: RunningQemu | undefined;
-  publisher: ConsolePublisher | undefined;
-  mask: SecretMask;
 }
 
 async function launchAndSupervise(
   deps: RunVmDeps,
   launch: Launch,
   stop: StopRequest,
-  hand: LaunchInHand,
-): Promise<LaunchEnd> {
+  hand: VmHand,
+): Promise<LaunchEnd | "left"> {
   const { identity } = launch;
   if (launch.problem !== undefined) throw new LaunchFailure("spec_invalid", launch.problem);
-  const living = findByUuid(identity.vmId)[0];
+  const living = deps.machine.livingOf(identity.vmId)[0];
   if (living !== undefined)
     throw new LaunchFailure("internal", `process ${living.pid} of this VM still lives on the host`);
   const leaveGate = await deps.boots.enter(stop.signal);
-  const longEnough = setTimeout(leaveGate, BOOT_PLACE_MAX_MS); // a guest that is never ready must not block the others
+  // A guest that is never ready must not block the others.
+  const longEnough = after(deps, BOOT_PLACE_MAX_MS, leaveGate);
   const bootLimit = limitBoot(deps, launch, stop); // from here on: waiting for a place is not the guest's fault
   try {
     const secrets = await openSecrets(deps, launch);
-    const mask = new SecretMask(secretTexts(secrets));
-    const publisher = new ConsolePublisher({
-      console: deps.console,
-      vmId: identity.vmId,
-      token: identity.token,
-      logger: deps.logger,
-    });
-    Object.assign(hand, { mask, publisher });
-    const { probe } = launch.spec;
-    const watch = probe?.type === "console" ? new ConsoleWatch(probe.text) : undefined;
-    const onConsole = (chunk: RingChunk) => {
-      watch?.feed(chunk);
-      publisher.push(mask.push(chunk.bytes, { afterGap: chunk.skipped }), chunk.skipped ? 1 : 0); // how much is missing, nobody knows
-    };
-    const qemu = await launchQemu(deps, { launch, secrets, mask, stop, onConsole });
-    hand.qemu = qemu;
+    hand.maskBy(secrets);
+    const { mask, onConsole, stalled } = hand;
+    const onObservation = observer(deps, launch, stalled);
+    hand.qemu = await launchQemu(deps, { launch, secrets, mask, stop, onConsole, onObservation });
     const onBooted = () => {
-      bootLimit.clear();
+      bootLimit.abort();
       leaveGate();
     };
-    return await superviseVm(deps, { launch, qemu, stop, watch, mask: (text) => mask.maskText(text), onBooted });
+    const { qemu, watch, maskText } = hand;
+    return await superviseVm(deps, { launch, qemu, stop, watch, stalled, mask: maskText, onBooted });
   } finally {
-    clearTimeout(longEnough);
-    bootLimit.clear();
+    longEnough.abort();
+    bootLimit.abort();
     leaveGate();
   }
+}
+
+/** Everything that is seen of a VM and does not end it goes to the log. */
+export function observer({ logger }: { logger: Logger }, { identity }: Launch, stalled: VmHand["stalled"]) {
+  return (seen: Parameters<VmHand["stalled"]["note"]>[0]): void => {
+    logger.info({ vmId: identity.vmId, seen }, "seen of a VM");
+    stalled.note(seen);
+  };
 }
 
 /**
  * The plan is on disk before QEMU is ended; after a stop that was asked for it is gone already, and the removal mark
  * (or the way back into the queue) says the same as the plan does.
  */
-async function endLaunch(deps: RunVmDeps, launch: Launch, hand: LaunchInHand, end: LaunchEnd): Promise<void> {
-  const { qemu } = hand;
+async function endLaunch(deps: RunVmDeps, launch: Launch, hand: VmHand, end: LaunchEnd): Promise<void> {
+  const { machine, failPoints } = deps;
   const { vmId } = launch.identity;
-  const persist = { vmId, logger: deps.logger, giveUp: deps.giveUp };
-  const outputs = maskOutputs(hand.mask, await lastOutputs(launch, qemu));
+  const persist = { vmId, clock: deps.clock, logger: deps.logger, giveUp: deps.giveUp };
+  const outputs = hand.masked(await lastOutputs(deps, launch, hand));
   const plan = await persistently({ ...persist, what: "writing down how a VM ended" }, () =>
     writeEndPlan(deps, launch, end, outputs),
   );
+  await failPoints.reach("L12a-planned", launch.spec.name);
   // Until the process is proved dead nothing of the VM may be given away, however long that takes.
   await persistently({ ...persist, what: "ending QEMU" }, async () => {
-    await qemu?.stop({ bounds: { ...deps.config.stop, powerdownMs: 0 } });
+    await hand.qemu?.stop({ bounds: { ...deps.config.stop, powerdownMs: 0 } });
     // A start that failed while QEMU could not be killed has left it to us.
-    if (qemu === undefined) for (const living of findByUuid(vmId)) await endProcess(living, { termMs: TERM_MS });
+    if (hand.qemu === undefined) for (const living of machine.livingOf(vmId)) await machine.end(living, TERM_MS);
   });
-  hand.publisher?.close();
+  await failPoints.reach("L12b-dead", launch.spec.name);
+  hand.close();
   await persistently({ ...persist, what: "finishing the end of a VM" }, () => finishEnd(deps, launch, plan));
 }
 
 /** Drained from QEMU while it still answers; else what stands in the files. */
-async function lastOutputs(launch: Launch, qemu: RunningQemu | undefined): Promise<VmOutputs> {
+async function lastOutputs({ machine }: RunVmDeps, launch: Launch, { qemu }: VmHand): Promise<VmOutputs> {
   try {
-    return await (qemu === undefined ? readOutputs(launch.paths) : qemu.drainOutputs());
+    return await (qemu === undefined ? machine.readOutputs(launch.paths) : qemu.drainOutputs());
   } catch {
     return { console: "", qemu: "", result: Buffer.alloc(0) }; // the end itself is worth more than its last lines
   }
 }
 
-function maskOutputs(secrets: SecretMask, outputs: VmOutputs): VmOutputs {
-  return { ...outputs, console: secrets.maskText(outputs.console), qemu: secrets.maskText(outputs.qemu) };
-}
-
-/** A stop that was asked for explains whatever failed after it. */
-function endOfStop(stop: StopRequest, launch: Launch): LaunchEnd | undefined {
-  if (stop.reason === undefined) return undefined;
-  if (stop.reason !== "boot_timeout") return { kind: "stopped", reason: stop.reason };
-  return {
-    kind: "failure",
-    cause: { code: "boot_timeout", message: `not up within ${launch.spec.bootTimeout ?? "the boot deadline"}` },
-  };
-}
-
-async function openSecrets({ launches, secretKeys }: RunVmDeps, launch: Launch): Promise<VmSecrets> {
-  const { identity, owner, hasSecrets } = launch;
-  if (!hasSecrets) return {};
-  const sealed = await launches.sealedSecrets(identity.vmId);
-  if (sealed === undefined) throw new LaunchFailure("secret_unreadable", "the sealed secrets are gone from Redis");
-  return openSealed(secretKeys, { owner, vmId: identity.vmId }, sealed);
-}
-
-/** Every form in which a secret could be printed: as it was sent, and as the file that the guest finds. */
-function secretTexts(secrets: VmSecrets): readonly string[] {
-  const sent = Object.values(secrets).filter((value) => value !== undefined);
-  const { agentCvmClientKey: key } = secrets;
-  return key === undefined ? sent : [...sent, decodeFileBytes(key).toString("utf8")];
-}
-
-interface BootLimit {
-  clear(): void;
-}
-
-function limitBoot({ config }: RunVmDeps, launch: Launch, stop: StopRequest): BootLimit {
+/** Stops a launch that is not up in time. Abort what is returned when it is. */
+export function limitBoot(deps: RunVmDeps, launch: Launch, stop: StopRequest): AbortController {
   const { bootTimeout } = launch.spec;
-  const limitMs = bootTimeout === undefined ? config.launch.bootTimeoutMs : parseGoDurationMs(bootTimeout);
-  if (limitMs <= 0) return { clear: () => undefined };
-  const timer = setTimeout(() => stop.ask("boot_timeout", { force: true }), Math.min(limitMs, 2 ** 31 - 1));
-  return { clear: () => clearTimeout(timer) };
+  const limitMs = bootTimeout === undefined ? deps.config.launch.bootTimeoutMs : parseGoDurationMs(bootTimeout);
+  if (limitMs <= 0) return new AbortController();
+  return after(deps, limitMs, () => stop.ask("boot_timeout", { force: true }));
+}
+
+function after({ clock }: Pick<RunVmDeps, "clock">, ms: number, act: () => void): AbortController {
+  const cancelled = new AbortController();
+  void clock.pause(Math.min(ms, 2 ** 31 - 1), cancelled.signal).then(act, () => undefined); // cancelled: nothing to do
+  return cancelled;
 }

@@ -20,7 +20,7 @@ export interface EndedLaunch {
 
 /** Publishes how a launch ended: record and event in one script, with the port given back in it. */
 export async function publishEnd(
-  store: LaunchStore,
+  store: Pick<LaunchStore, "move">,
   keep: Config["keep"],
   launch: EndedLaunch,
   plan: EndPlan,
@@ -33,7 +33,11 @@ export async function publishEnd(
 }
 
 /** Settles the job as the record says. The job is settled after the record and before the local record is deleted. */
-export async function settleJob(claims: JobClaims, launch: EndedLaunch, plan: EndPlan): Promise<void> {
+export async function settleJob(
+  claims: Pick<JobClaims, "complete" | "fail" | "failForGood" | "giveBack">,
+  launch: EndedLaunch,
+  plan: EndPlan,
+): Promise<void> {
   const { identity } = launch;
   const message = plan.cause === null ? plan.reason : `${plan.cause.code}: ${plan.cause.message}`;
   switch (plan.outcome) {
@@ -53,6 +57,8 @@ export async function settleJob(claims: JobClaims, launch: EndedLaunch, plan: En
     case "requeued":
     case "released":
       return claims.giveBack(identity, plan.delayMs);
+    case "superseded":
+      return; // the job is somebody else's
   }
 }
 
@@ -102,6 +108,8 @@ function moveOf({ identity, attempts }: EndedLaunch, plan: EndPlan): Move {
         event: { type: "vm.queued", data: { pool, reason: "released", delayMs: plan.delayMs } },
         progress,
       };
+    case "superseded":
+      throw new Error("a launch that does not count any more has no end to publish");
   }
 }
 
@@ -128,6 +136,7 @@ function fieldsOf(launch: EndedLaunch, plan: EndPlan): RecordFields {
         ? null
         : JSON.stringify({ exitCode: plan.exitCode, data: plan.resultData }),
     avoid: Object.keys(avoid).length === 0 ? null : JSON.stringify(avoid),
+    crashes: plan.crashes.length === 0 ? null : JSON.stringify(plan.crashes),
   };
 }
 

@@ -1,52 +1,53 @@
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { SpareOverlay } from "../qemu/spare-overlay.ts";
-import { openRedis } from "../queue/connection.ts";
+import { openRedis, type RedisClient } from "../queue/connection.ts";
+import { RedisGeneration } from "../queue/generation.ts";
 import { HostRegistry } from "../queue/host-registry.ts";
 import { JobClaims } from "../queue/job-claims.ts";
 import { LaunchStore } from "../queue/launch-store.ts";
 import { LiveConsole } from "../queue/live-console.ts";
+import { LostVms } from "../queue/lost-vms.ts";
+import { Ownership } from "../queue/ownership.ts";
 import { PoolWaiter } from "../queue/pool-waiter.ts";
-import { redisKeys } from "../queue/redis-keys.ts";
-import { checkRedisPolicy } from "../queue/redis-policy.ts";
+import { PortSlots } from "../queue/port-slots.ts";
+import { Reaper } from "../queue/reaper.ts";
+import { type RedisKeys, redisKeys } from "../queue/redis-keys.ts";
+import { checkRedisPolicy, redisRunId } from "../queue/redis-policy.ts";
 import { RemovalJobs } from "../queue/removal-jobs.ts";
 import { Sweeper } from "../queue/sweeper.ts";
 import { VmQueue } from "../queue/vm-queue.ts";
 import { VmStore } from "../queue/vm-store.ts";
 import { VmUpkeep } from "../queue/vm-upkeep.ts";
+import { systemClock } from "../runtime/clock.ts";
 import { reservedPorts } from "../runtime/config/reserved-ports.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { Scope } from "../runtime/scope.ts";
 import { loadSecretKeys } from "../runtime/secret-keys.ts";
 import { BootGate } from "./boot-gate.ts";
+import { Breaker } from "./breaker.ts";
 import { describeHost } from "./describe-host.ts";
+import { FailPoints } from "./fail-points.ts";
 import { FetchLoop } from "./fetch-loop.ts";
+import { GuardKeeper } from "./guard-keeper.ts";
 import { openHostState } from "./host-state.ts";
+import { launchFiles } from "./launch-files.ts";
+import { LeaseKeeper } from "./lease-keeper.ts";
+import { localMachine } from "./machine.ts";
 import { Mutex } from "./mutex.ts";
-import { recoverLeftovers, recoverUnknownJobs } from "./recover.ts";
+import { Reconciler } from "./reconciler.ts";
+import { type RecoverDeps, recoverLeftovers, recoverUnknownJobs } from "./recover.ts";
 import { Repeat } from "./repeat.ts";
-import { StrandedJobs } from "./stranded-jobs.ts";
+import type { Stores } from "./stores.ts";
 import { takeJob } from "./take-job.ts";
 import { VmRuns } from "./vm-runs.ts";
+import { type StartedWorker, WorkerStop } from "./worker-stop.ts";
 
-/** Renewed every 5 s, lapses after 30 s (design of the leases). */
-const LEASE_MS = 30_000;
-const LEASE_RENEW_MS = 5_000;
-/** How long a stop waits for Redis when it cannot be reached: the next start finishes from the disk. */
-const STOP_GRACE_MS = 10_000;
-const STRANDED_RETRY_MS = 2_000;
 const FREE_PORTS_REFRESH_MS = 5_000;
 
-export interface StartedWorker {
-  readonly hostId: string;
-  /** Stops fetching, gives the running VMs back to the queue, and ends. Bounded; nothing is left running. */
-  stop(): Promise<void>;
-}
-
 /**
- * Starts the worker of this host. Returns once it fetches. Throws `config_invalid` when the state directory, the
- * listening addresses or the wished TEE cannot be had.
+ * Starts the worker of this host: takes over what the worker before it left, and returns once it fetches. Throws
+ * `config_invalid` when the state directory, the host id, the listening addresses or the wished TEE cannot be had.
  */
 export async function startWorker({ config, logger }: { config: Config; logger: Logger }): Promise<StartedWorker> {
   const scope = new Scope();
@@ -60,11 +61,13 @@ export async function startWorker({ config, logger }: { config: Config; logger: 
 
 async function assemble(scope: Scope, options: { config: Config; logger: Logger }): Promise<StartedWorker> {
   const { config, logger } = options;
+  const clock = systemClock;
   const keys = redisKeys(config.redis.prefix);
   const host = scope.own(
     await openHostState({ stateDir: config.stateDir, instanceId: config.manager.instanceId }),
     (state) => state[Symbol.asyncDispose](),
   );
+  const failPoints = scope.own(new FailPoints(config.failpoint, logger), (points) => points.release());
   const secretKeys = await loadSecretKeys(config.secrets);
   const connect = (role: "worker" | "blocking", name: string) =>
     scope.own(openRedis({ url: config.redis.url, role, name: `drover-${host.hostId}-${name}`, logger }), (client) =>
@@ -72,140 +75,180 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     );
   const redis = connect("worker", "worker");
   const bull = connect("worker", "bull");
-  const range = { ...config.qemu.hostFwdRange, reserved: reservedPorts(config) };
+  const leaseRedis = connect("worker", "lease"); // of its own, so that a slow answer to others does not delay it
   const description = await describeHost({ config, host, redis, logger });
-  const store = new VmStore({ redis, keys, eventsMax: config.eventsMax, keep: config.keep });
-  const launches = new LaunchStore({
-    redis,
-    keys,
-    bootId: host.bootId,
-    range,
-    eventsMax: config.eventsMax,
-    keep: config.keep,
-  });
-  const hosts = new HostRegistry({ redis, keys });
-  const claims = scope.own(new JobClaims({ redis: bull, keys, hostId: host.hostId, logger }), (owned) => owned.close());
-  const queue = scope.own(new VmQueue({ redis: bull, keys, logger }), (owned) => owned.close());
-  const mutex = new Mutex();
-  const giveUp = new AbortController();
-  const deps = { config, host, store, launches, hosts, claims, mutex, logger };
-
   for (const warning of await checkRedisPolicy(redis)) logger.warn(warning);
-  await launches.countFreePorts();
-  await hosts.announce(description.host, LEASE_MS);
-  await recoverLeftovers(deps);
-  await recoverUnknownJobs(deps, () => false);
 
-  const runs = new VmRuns({
-    ...deps,
+  const hosts = new HostRegistry({ redis: leaseRedis, keys });
+  const lease = await LeaseKeeper.take({
+    hosts,
+    description: description.host,
+    ...config.lease,
+    clock,
+    logger,
+  });
+  scope.own(lease, (keeper) => keeper.stop());
+  const queue = scope.own(new VmQueue({ redis: bull, keys, logger }), (owned) => owned.close());
+  const range = { ...config.qemu.hostFwdRange, reserved: reservedPorts(config) };
+  const parts = { redis, keys, bootId: host.bootId, range, eventsMax: config.eventsMax, keep: config.keep };
+  let reconciler: Reconciler | undefined;
+  const reconcileSoon = () => reconciler?.request();
+  const stores = {
+    launches: new LaunchStore(parts),
+    ownership: new Ownership({ ...parts, tokenPrefix: host.tokenPrefix }),
+    store: new VmStore(parts),
+    claims: scope.own(
+      new JobClaims({ redis: bull, keys, hostId: host.hostId, logger, onLate: reconcileSoon }),
+      (owned) => owned.close(),
+    ),
+    hosts,
+  } satisfies Stores;
+  const guard = await GuardKeeper.open({ host, policy: config.hostLost, logger, onLate: reconcileSoon });
+
+  const leaving = new AbortController();
+  const giveUp = new AbortController();
+  const mutex = new Mutex();
+  const breaker = new Breaker({
+    clock,
+    onChanged: (state) => lease.describe({ breaker: publishedBreaker(state, clock.nowMs()) }),
+  });
+  const runs: VmRuns = new VmRuns({
+    ...stores,
+    config,
+    clock,
+    logger,
+    mutex,
+    breaker,
+    failPoints,
     secretKeys,
+    files: launchFiles({ stateDir: host.stateDir, diskFormat: config.qemu.disk.format }),
+    machine: localMachine({
+      config,
+      disks: scope.own(await SpareOverlay.open(join(host.stateDir, "spare")), (owned) => owned.close()),
+    }),
     tee: description.tee,
     gpu: description.gpu,
     address: description.host.address,
     forwardBind: description.forwardBind,
     console: new LiveConsole({ redis, keys }),
     boots: new BootGate(config.maxBoots),
+    leaving: leaving.signal,
     giveUp: giveUp.signal,
-    disks: scope.own(await SpareOverlay.open(join(host.stateDir, "spare")), (owned) => owned.close()),
   });
-  const stranded = new StrandedJobs({ claims, stateDir: host.stateDir, logger });
+  const recover: RecoverDeps = { ...runs.deps, host, runs };
+  reconciler = new Reconciler({
+    recover,
+    mutex,
+    ports: new PortSlots(parts),
+    generation: await rememberGeneration(redis, keys),
+    runId: () => redisRunId(redis),
+    intervalMs: config.reconcileMs,
+    logger,
+  });
+  const rounds = reconciler;
+  await stores.launches.countFreePorts();
+  await recoverLeftovers(recover);
+  await recoverUnknownJobs(recover);
+  await rounds.round();
+  for (const client of [redis, bull]) {
+    client.on("close", () => rounds.noteLoss());
+    client.on("ready", () => rounds.request());
+  }
+
   const loop = new FetchLoop({
     pools: config.pools,
-    claims,
+    claims: stores.claims,
     waiter: new PoolWaiter({ redis: connect("blocking", "wait"), keys, pools: config.pools }),
     mutex,
+    clock,
     logger,
     newToken: host.newToken,
-    hasRoom: () => runs.hasRoom(),
+    hasRoom: () =>
+      runs.hasRoom() &&
+      lease.isSurelyValid() &&
+      guard.isInTime &&
+      rounds.isCurrent &&
+      breaker.allows(runs.launching) &&
+      !leaving.signal.aborted,
     roomChanged: (signal) => runs.roomChanged(signal),
     take: async (job) => {
-      const launch = await takeJob({ ...deps, hostFields: description.recordFields }, job);
+      const launch = await takeJob({ ...recover, hostFields: description.recordFields }, job);
       if (launch !== undefined) runs.start(launch);
     },
-    strand: (job) => stranded.add(job),
+    strand: reconcileSoon,
   });
   const removals = new RemovalJobs({
     redis: bull,
     keys,
     hostId: host.hostId,
     logger,
-    onRemoval: (vmId) => runs.heedMark(vmId, store),
+    onRemoval: (vmId) => runs.heedMark(vmId),
   });
-  const sweeper = new Sweeper({
-    store,
-    upkeep: new VmUpkeep({ redis, keys, keep: config.keep }),
-    queue,
+  const upkeep = new VmUpkeep({ redis, keys, keep: config.keep });
+  const sweeper = new Sweeper({ store: stores.store, upkeep, queue, logger, intervalMs: config.sweepMs });
+  const reaper = new Reaper({
+    hosts: new HostRegistry({ redis, keys }),
+    lostVms: new LostVms({ redis, keys, eventsMax: config.eventsMax, keep: config.keep }),
     logger,
-    intervalMs: config.sweepMs,
   });
   const repeats = [
     new Repeat({
-      what: "renewing the lease",
-      intervalMs: LEASE_RENEW_MS,
-      step: () => hosts.announce(description.host, LEASE_MS),
-      logger,
-    }),
-    new Repeat({
-      what: "reconciling",
-      intervalMs: config.reconcileMs,
-      step: async () => {
-        await runs.heedAllMarks();
-        await recoverUnknownJobs(deps, (job) => runs.has(job));
-      },
-      logger,
-    }),
-    new Repeat({
-      what: "giving back stranded jobs",
-      intervalMs: STRANDED_RETRY_MS,
-      step: () => stranded.giveBack(),
+      what: "moving the guard's deadline",
+      intervalMs: config.lease.renewMs,
+      step: async () => (loop.isTurning() ? guard.noteTurn() : undefined),
+      clock,
       logger,
     }),
     new Repeat({
       what: "counting free ports",
       intervalMs: Math.min(FREE_PORTS_REFRESH_MS, config.reconcileMs),
       step: () => runs.refreshFreePorts(),
+      clock,
       logger,
     }),
   ];
   loop.start();
+  lease.start({ isTurning: () => loop.isTurning(), onRenewed: (agoMs) => void guard.noteRenewal(agoMs) });
+  rounds.start();
   sweeper.start();
-  logger.info({ host: description.host }, "worker started");
+  reaper.start();
+  logger.info({ host: description.host, adopted: runs.size }, "worker started");
 
-  const stop = async () => {
-    logger.info({ running: runs.size }, "worker stopping");
-    await loop.stop();
-    await runs.releaseAll();
-    await Promise.all([...repeats.map((repeat) => repeat.stop()), sweeper.stop(), removals.close()]);
-    await hosts.withdraw(description.host);
-    await scope.close();
-  };
-  let stopped: Promise<void> | undefined;
-  return {
+  return new WorkerStop({
     hostId: host.hostId,
-    stop: () => {
-      const boundMs = (runs.size === 0 ? 0 : ladderMs(config)) + STOP_GRACE_MS;
-      stopped ??= boundedStop(stop, { boundMs, giveUp, scope, logger });
-      return stopped;
+    config,
+    loop,
+    runs,
+    lease,
+    guard,
+    files: runs.deps.files,
+    clock,
+    failPoints,
+    leaving,
+    giveUp,
+    logger,
+    closeRest: async () => {
+      await Promise.all([
+        ...repeats.map((repeat) => repeat.stop()),
+        rounds.stop(),
+        sweeper.stop(),
+        reaper.stop(),
+        removals.close(),
+      ]);
     },
-  };
+    scope,
+  });
 }
 
-/** A stop must not hang on a Redis that is away: what is left undone is on disk and the next start finishes it. */
-async function boundedStop(
-  stop: () => Promise<void>,
-  { boundMs, giveUp, scope, logger }: { boundMs: number; giveUp: AbortController; scope: Scope; logger: Logger },
-): Promise<void> {
-  const timeout = new AbortController();
-  const late = delay(boundMs, "late", { signal: timeout.signal }).catch(() => "in time");
-  const done = await Promise.race([stop().then(() => "in time"), late]);
-  timeout.abort();
-  if (done === "late") {
-    logger.error({ boundMs }, "the worker could not stop cleanly in time; its next start finishes what is on disk");
-    giveUp.abort();
-    await scope.close();
-  }
+async function rememberGeneration(redis: RedisClient, keys: RedisKeys): Promise<RedisGeneration> {
+  const generation = new RedisGeneration({ redis, keys });
+  await generation.remember();
+  return generation;
 }
 
-function ladderMs({ stop }: Config): number {
-  return stop.powerdownMs + stop.quitMs + stop.termMs;
+function publishedBreaker({ failures, openForMs, cause }: Breaker["state"], nowMs: number) {
+  const message = `${failures} launches in a row failed by a fault of this host`;
+  return failures === 0
+    ? null
+    : { failures, openUntilMs: nowMs + openForMs, cause: cause === null ? null : { code: cause, message } };
 }

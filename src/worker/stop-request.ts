@@ -2,10 +2,11 @@
  * Why a VM is stopped before its guest ends by itself. The first reason wins.
  *
  * - `requested`, `ttl`, `queue_timeout`: a removal mark stands; the VM ends as removed or expired.
- * - `released`: the worker shuts down; the VM goes back to the queue, no attempt is used.
+ * - `released`: the worker shuts down and was told to stop its VMs; the VM goes back to the queue, no attempt is used.
  * - `boot_timeout`: the launch took too long; it failed.
+ * - `superseded`: the VM has ended elsewhere or a newer launch of it exists; nothing of this one counts any more.
  */
-export type StopReason = "requested" | "ttl" | "queue_timeout" | "released" | "boot_timeout";
+export type StopReason = "requested" | "ttl" | "queue_timeout" | "released" | "boot_timeout" | "superseded";
 
 export class StopRequest {
   readonly #controller = new AbortController();

@@ -1,31 +1,37 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
+import { LaunchFailure } from "../contract/causes.ts";
 import { parseGoDurationMs } from "../contract/go-duration.ts";
 import { causeOfEnd } from "../qemu/classify-failure.ts";
 import type { ConsoleWatch } from "../qemu/console-watch.ts";
 import type { QemuEnd } from "../qemu/qemu-end.ts";
 import { waitForTcpBytes } from "../qemu/readiness.ts";
-import type { RunningQemu } from "../qemu/running-qemu.ts";
-import { readOutputs } from "../qemu/vm-outputs.ts";
-import type { LaunchStore } from "../queue/launch-store.ts";
-import type { VmStore } from "../queue/vm-store.ts";
+import type { VmPaths } from "../qemu/vm-paths.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { linkSignals } from "../runtime/link-signals.ts";
 import type { LaunchEnd } from "./end-plan.ts";
+import type { FailPoints } from "./fail-points.ts";
 import type { Launch } from "./launch.ts";
-import { moveVm } from "./move-vm.ts";
+import type { LaunchFiles } from "./launch-files.ts";
+import type { LiveQemu, Machine } from "./machine.ts";
+import { type InHand, type MoveDeps, moveVm, saveLaunch } from "./move-vm.ts";
+import type { StalledDisk } from "./stalled-disk.ts";
 import type { StopReason, StopRequest } from "./stop-request.ts";
+import type { Stores } from "./stores.ts";
 
 /** setTimeout takes no longer wait. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 const TTL_RETRY_MS = 200;
 const NEVER = new Promise<never>(() => undefined);
 
-export interface SuperviseDeps {
+export interface SuperviseDeps extends MoveDeps {
   readonly config: Config;
-  readonly launches: LaunchStore;
-  readonly store: VmStore;
+  readonly store: Stores["store"];
+  readonly machine: Machine;
+  readonly files: LaunchFiles;
+  readonly failPoints: FailPoints;
   readonly logger: Logger;
+  /** Aborted when the worker leaves its host's VMs to the next worker. */
+  readonly leaving: AbortSignal;
   /** Where forwarded ports are bound; undefined: on all interfaces. */
   readonly forwardBind: string | undefined;
   /** Under which address clients reach this host. */
@@ -34,51 +40,87 @@ export interface SuperviseDeps {
 
 export interface Supervised {
   readonly launch: Launch;
-  readonly qemu: RunningQemu;
+  readonly qemu: LiveQemu;
   readonly stop: StopRequest;
   /** Sees the console from the first byte on; there when the request's probe looks for a text. */
   readonly watch: ConsoleWatch | undefined;
+  /** What has seen QEMU pause because the host's disk is full. */
+  readonly stalled: StalledDisk;
   /** Takes the VM's secrets out of a text. */
   readonly mask: (text: string) => string;
   /** Called once the VM is up: running, and ready where a probe was asked for. */
   readonly onBooted: () => void;
 }
 
-/** From `running` to the end of the guest, however that comes. The process itself is ended by the caller. */
-export async function superviseVm(deps: SuperviseDeps, vm: Supervised): Promise<LaunchEnd> {
-  const { qemu, stop } = vm;
+/**
+ * From `running` to the end of the guest, however that comes; "left" when the worker leaves and the guest runs on. The
+ * process itself is ended by the caller.
+ */
+export async function superviseVm(deps: SuperviseDeps, vm: Supervised): Promise<LaunchEnd | "left"> {
+  const { qemu, stop, stalled } = vm;
   const over = new AbortController();
+  const noted = noteRunning(deps, vm.launch);
   const ttl = fireTtl(deps, vm, over.signal);
   const ready = becomeReady(deps, vm, over.signal);
+  const stopped = aborted(stop.signal, "stop");
+  const left = aborted(deps.leaving, "left");
   try {
-    const stopped = new Promise<"stop">((resolve) => {
-      if (stop.signal.aborted) resolve("stop");
-      else stop.signal.addEventListener("abort", () => resolve("stop"), { once: true });
-    });
     const failed = ready.then(() => NEVER); // a probe that answered ends nothing; a refused move ends the launch
-    const first = await Promise.race([qemu.ended, stopped, failed]);
-    if (first !== "stop") return await endOf(qemu, first, vm.mask);
-    return await stopVm(deps, vm);
+    const full = stalled.watch(qemu, over.signal);
+    const first = await Promise.race([qemu.ended, stopped.happened, left.happened, full, failed]);
+    if (first === "left") return "left";
+    if (first instanceof LaunchFailure) return { kind: "failure", cause: first.failure };
+    if (first !== "stop") return await endOf(deps, vm, first);
+    return await Promise.race([stopVm(deps, vm), left.happened]);
   } finally {
     over.abort();
-    await Promise.allSettled([ttl, ready]);
+    stopped.release();
+    left.release();
+    await Promise.allSettled([ttl, ready, noted]);
   }
 }
 
-async function stopVm(deps: SuperviseDeps, { launch, qemu, stop }: Supervised): Promise<LaunchEnd> {
+/** When the guest began to run is on disk as well, for a Redis that forgets it. Without it the VM runs on all the same. */
+async function noteRunning(deps: SuperviseDeps, launch: Launch): Promise<void> {
+  if (launch.record.state === "running") return; // adopted: it stands there already
+  try {
+    await saveLaunch(deps, launch, { state: "running", deadlineAtMs: launch.deadlineAtMs ?? null });
+  } catch (error) {
+    deps.logger.warn(
+      { err: error, vmId: launch.identity.vmId },
+      "what is known of a running VM did not reach the disk",
+    );
+  }
+}
+
+async function stopVm(deps: SuperviseDeps, vm: Supervised): Promise<LaunchEnd> {
+  const { launch, qemu, stop } = vm;
   const reason: StopReason = stop.reason ?? "released";
   const { host, epoch } = launch.identity;
-  const move = {
-    to: "stopping",
-    event: { type: "vm.stopping", data: { host, epoch, reason } },
-    progress: { reason },
-  } as const;
-  // Refused only when the launch is not ours any more: then stopping is right all the same. Nor does it wait for Redis.
-  const published = moveVm(deps, { launch, stop }, move).catch((error) =>
-    deps.logger.warn({ err: error, vmId: launch.identity.vmId }, "the record could not be moved to stopping"),
-  );
+  if (reason === "superseded") {
+    await qemu.stop({ bounds: { ...deps.config.stop, powerdownMs: 0 }, forced: stop.forced });
+    return { kind: "stopped", reason };
+  }
+  await deps.failPoints.reach("L11-stopping", launch.spec.name);
+  const noted = noteStop(deps, launch, reason);
+  // Nor does stopping wait for Redis. A refusal means that the launch does not count any more: stopping is right then.
+  const published =
+    launch.state === "stopping"
+      ? Promise.resolve()
+      : moveVm(deps, vm, {
+          to: "stopping",
+          event: { type: "vm.stopping", data: { host, epoch, reason } },
+          progress: { reason },
+        }).catch((error) =>
+          deps.logger.warn({ err: error, vmId: launch.identity.vmId }, "the record could not be moved to stopping"),
+        );
   await qemu.stop({ bounds: deps.config.stop, forced: stop.forced });
-  await published;
+  await Promise.all([published, noted]);
+  return stopEnd(launch, reason);
+}
+
+/** What a stop that was asked for makes of the launch. */
+export function stopEnd(launch: Launch, reason: StopReason): LaunchEnd {
   if (reason !== "boot_timeout") return { kind: "stopped", reason };
   return {
     kind: "failure",
@@ -86,39 +128,53 @@ async function stopVm(deps: SuperviseDeps, { launch, qemu, stop }: Supervised): 
   };
 }
 
+/** Reasons that no removal mark holds are on disk, so that a next worker goes on with the same stop. */
+async function noteStop(deps: SuperviseDeps, launch: Launch, reason: StopReason): Promise<void> {
+  if (reason !== "released" && reason !== "boot_timeout") return;
+  await saveLaunch(deps, launch, { stopReason: reason }).catch((error) =>
+    deps.logger.warn({ err: error, vmId: launch.identity.vmId }, "why a VM is stopped did not reach the disk"),
+  );
+}
+
 /** A guest that ended itself is no failure; everything else has a cause, for which QEMU's own output is looked at. */
-async function endOf(qemu: RunningQemu, end: QemuEnd, mask: (text: string) => string): Promise<LaunchEnd> {
-  // Only an exit is explained by what QEMU printed; a file that cannot be read must not turn a good end into a failure.
-  const output =
-    end.kind === "exited"
-      ? await readOutputs(qemu.paths).then(
-          (read) => read.qemu,
-          () => "",
-        )
-      : "";
+async function endOf({ machine }: SuperviseDeps, { launch, mask }: Supervised, end: QemuEnd): Promise<LaunchEnd> {
+  // Only an exit is explained by what QEMU printed.
+  const output = end.kind === "exited" ? await qemuOutput(machine, launch.paths) : "";
+  return launchEndOf(end, output, mask);
+}
+
+/** What QEMU printed. A file that cannot be read must not turn a good end into a failure. */
+export async function qemuOutput(machine: Pick<Machine, "readOutputs">, paths: VmPaths): Promise<string> {
+  return machine.readOutputs(paths).then(
+    (read) => read.qemu,
+    () => "",
+  );
+}
+
+export function launchEndOf(end: QemuEnd, output: string, mask: (text: string) => string): LaunchEnd {
   const cause = causeOfEnd(end, output, mask);
-  if (cause === undefined)
-    return { kind: "guest_ended", reason: end.kind === "guest-reset" ? "guest_reset" : "guest_shutdown" };
-  return { kind: "failure", cause };
+  if (cause !== undefined) return { kind: "failure", cause };
+  return { kind: "guest_ended", reason: end.kind === "guest-reset" ? "guest_reset" : "guest_shutdown" };
 }
 
 async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSignal): Promise<void> {
   const { launch, stop, watch, onBooted } = vm;
   const { probe = { type: "none" } } = launch.spec;
-  if (probe.type === "none") return onBooted();
+  if (probe.type === "none" || launch.state !== "running") return onBooted(); // ready already, or being stopped
   // Bounded by the boot deadline, where there is one, and by the end of the VM: both come as aborts.
   const ended = linkSignals([over, stop.signal]);
   const wait = { timeoutMs: TIMER_MAX_MS, signal: ended.signal };
   const target = { host: deps.forwardBind ?? "127.0.0.1", port: launch.port ?? 0 };
   try {
-    const readyMs = Math.round(await (watch === undefined ? waitForTcpBytes(target, wait) : watch.wait(wait)));
+    await (watch === undefined ? waitForTcpBytes(target, wait) : watch.wait(wait));
     onBooted();
     const { host, epoch } = launch.identity;
-    const data = { host, epoch, readyMs };
+    const readyAtMs = deps.clock.nowMs();
+    const readyMs = readyAtMs - (launch.record.runningAtMs ?? readyAtMs);
     await moveVm(deps, vm, {
       to: "ready",
-      fields: { readyAtMs: String(Date.now()) },
-      event: { type: "vm.ready", data },
+      fields: { readyAtMs: String(readyAtMs) },
+      event: { type: "vm.ready", data: { host, epoch, readyMs } },
       progress: { address: `${deps.address}:${launch.port}`, readyMs },
     });
   } catch (error) {
@@ -130,16 +186,12 @@ async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSigna
 }
 
 /** The TTL is an absolute deadline, kept across launches. The removal mark that it writes stops the VM. */
-async function fireTtl(
-  { store, logger }: SuperviseDeps,
-  { launch, stop }: Supervised,
-  over: AbortSignal,
-): Promise<void> {
+async function fireTtl({ store, clock, logger }: SuperviseDeps, { launch, stop }: InHand, over: AbortSignal) {
   if (launch.spec.ttl === undefined) return;
   const { vmId } = launch.identity;
-  const deadlineAtMs = launch.deadlineAtMs ?? Date.now() + parseGoDurationMs(launch.spec.ttl);
+  const deadlineAtMs = launch.deadlineAtMs ?? clock.nowMs() + parseGoDurationMs(launch.spec.ttl);
   while (!over.aborted) {
-    const leftMs = deadlineAtMs - Date.now();
+    const leftMs = deadlineAtMs - clock.nowMs();
     if (leftMs <= 0) {
       try {
         const { kind } = await store.requestRemoval({ vmId, reason: "ttl", by: "drover" });
@@ -148,9 +200,24 @@ async function fireTtl(
         logger.warn({ err: error, vmId }, "the end of a VM's time could not be written; it is tried again");
       }
     }
-    await delay(leftMs > 0 ? Math.min(leftMs, TIMER_MAX_MS) : TTL_RETRY_MS, undefined, {
-      signal: over,
-      ref: false,
-    }).catch(() => undefined); // over: the loop ends
+    // The machine's clock may jump while we wait: long waits are looked at again in between.
+    const waitMs = leftMs > 0 ? Math.min(leftMs, TTL_LOOK_MS) : TTL_RETRY_MS;
+    await clock.pause(waitMs, over).catch(() => undefined); // over: the loop ends
   }
+}
+
+const TTL_LOOK_MS = 60_000;
+
+/** Settles once the signal is aborted; `release` lets go of it. */
+function aborted<const T extends string>(
+  signal: AbortSignal,
+  value: T,
+): { readonly happened: Promise<T>; release(): void } {
+  let report: () => void = () => undefined;
+  const happened = new Promise<T>((resolve) => {
+    report = () => resolve(value);
+  });
+  if (signal.aborted) report();
+  else signal.addEventListener("abort", report, { once: true });
+  return { happened, release: () => signal.removeEventListener("abort", report) };
 }

@@ -1,22 +1,20 @@
 import type { Logger } from "pino";
 import { isFinal } from "../contract/vm-state.ts";
-import { writeDurably } from "../qemu/durable-file.ts";
-import { makeVmDirectory, removeVmDirectory } from "../qemu/vm-directory.ts";
-import { isVmId, vmPaths } from "../qemu/vm-paths.ts";
-import type { ClaimedJob, JobClaims } from "../queue/job-claims.ts";
+import { isVmId } from "../qemu/vm-paths.ts";
+import type { ClaimedJob } from "../queue/job-claims.ts";
 import type { LaunchIdentity, RecordFields } from "../queue/launch-moves.ts";
-import type { LaunchStore } from "../queue/launch-store.ts";
-import type { VmStore } from "../queue/vm-store.ts";
-import type { Config } from "../runtime/config-shape.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { FailPoints } from "./fail-points.ts";
 import type { HostState } from "./host-state.ts";
 import type { Launch } from "./launch.ts";
+import type { LaunchFiles } from "./launch-files.ts";
 import { newLocalRecord } from "./local-record.ts";
+import type { Stores } from "./stores.ts";
 
 /** Back soon, but no hot loop: somebody else may take it meanwhile. */
 const GIVE_BACK_MS = 2_000;
 /** A newer worker of the fleet takes what this one cannot read. */
 const GIVE_BACK_NEWER_MS = 30_000;
-
 /** Others have this long to take what a host with a full disk could not. */
 const GIVE_BACK_UNFIT_MS = 10_000;
 
@@ -25,12 +23,11 @@ export class HostUnfit extends Error {
   override readonly name = "HostUnfit";
 }
 
-export interface TakeJobDeps {
-  readonly config: Config;
-  readonly host: HostState;
-  readonly claims: JobClaims;
-  readonly launches: LaunchStore;
-  readonly store: VmStore;
+export interface TakeJobDeps extends Pick<Stores, "claims" | "launches" | "store"> {
+  readonly host: Pick<HostState, "hostId" | "stateId" | "bootId">;
+  readonly files: LaunchFiles;
+  readonly failPoints: FailPoints;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** What every VM record of this host says: TEE, accelerator. */
   readonly hostFields: RecordFields;
@@ -41,7 +38,9 @@ export interface TakeJobDeps {
  * settled or given back then and nothing is left on disk. Runs under the host's mutex.
  */
 export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launch | undefined> {
-  const { config, host, claims, launches, logger } = deps;
+  const { host, files, failPoints, claims, launches, logger } = deps;
+  const vmName = job.data.ok ? job.data.value.spec.name : undefined;
+  await failPoints.reach("L1-fetched", vmName);
   if (!job.data.ok && job.data.newer) {
     logger.warn({ vmId: job.vmId }, "a job of a newer version goes back to the queue");
     await claims.giveBack(job, GIVE_BACK_NEWER_MS);
@@ -53,21 +52,18 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
     return undefined;
   }
   // Data that nobody can read becomes a launch too, which fails at once: so record, event and job end as always.
-  const record = newLocalRecord(host, job);
+  const record = newLocalRecord(host, job, deps.clock.nowMs());
   const { job: data, createdAtMs: startedAtMs } = record;
-  const paths = vmPaths({
-    stateDir: host.stateDir,
-    vmId: job.vmId,
-    epoch: job.epoch,
-    diskFormat: config.qemu.disk.format,
-  });
+  const paths = files.paths(job);
   try {
-    await makeVmDirectory(paths);
-    await writeDurably(paths.record, JSON.stringify(record));
+    await files.makeDirectory(paths);
+    await failPoints.reach("L2-directory", vmName);
+    await files.writeRecord(paths, record);
+    await failPoints.reach("L3-intent", vmName);
   } catch (error) {
     // Without the intent on disk nothing may be launched: a full disk must not turn into a VM that nobody knows of.
     logger.error({ err: error, vmId: job.vmId }, "the launch could not be written to disk; the job goes back");
-    await removeVmDirectory(paths).catch(() => undefined); // as far as the disk lets it; the next start finds the rest
+    await files.removeDirectory(paths).catch(() => undefined); // as far as the disk lets it; the next start finds the rest
     await claims.giveBack(job, GIVE_BACK_UNFIT_MS);
     throw new HostUnfit("this host cannot write to its state directory", { cause: error });
   }
@@ -82,9 +78,10 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
   const prepared = await launches.prepare(identity, deps.hostFields);
   if (prepared.kind !== "prepared") {
     await settleRefused(deps, job, prepared.kind);
-    await removeVmDirectory(paths);
+    await files.removeDirectory(paths);
     return undefined;
   }
+  await failPoints.reach("L4-port", vmName);
   const { attempts, attemptsMade, hasSecrets, launches: earlierLaunches, deadlineAtMs, avoid } = prepared.history;
   return {
     identity,
@@ -95,10 +92,13 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
     hasSecrets,
     earlierLaunches,
     avoid,
+    crashes: prepared.history.crashes,
     deadlineAtMs,
     paths,
     startedAtMs,
     record: { ...record, attemptsMade, port: prepared.port },
+    state: "preparing",
+    ended: false,
     port: prepared.port,
     command: undefined,
     problem: job.data.ok ? undefined : job.data.problem,
@@ -108,6 +108,11 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
 /** PREPARE said no: the job is settled from the record, or given back. */
 async function settleRefused({ claims, store, logger }: TakeJobDeps, job: ClaimedJob, refusal: string): Promise<void> {
   logger.info({ vmId: job.vmId, refusal }, "a fetched VM is not launched");
+  if (refusal === "no_record") {
+    // Removed and purged, or never accepted: nobody asks for this VM, and given back it would come again for ever.
+    await claims.failForGood(job, { message: "no record", story: "the queue had a job of a VM that has no record" });
+    return;
+  }
   if (refusal === "marked" || refusal === "wrong_state") {
     const record = await store.get(job.vmId);
     if (record !== undefined && isFinal(record.state)) {

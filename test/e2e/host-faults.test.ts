@@ -175,7 +175,7 @@ test("where another host lives, the VM goes back to the queue without using an a
     },
     ...{ slots: 1, ports: { first: 6100, last: 6200 }, tee: "none", accel: "kvm", startedAtMs: 1 },
   });
-  await registry.announce(other, 60_000);
+  await registry.take(other, 60_000);
   const worker = await host().runWorker({ MANAGER_QEMU_DISK_IMG_KERNEL_FILE: "/nope/bzImage" });
   const vmId = await host().submit();
   const { data } = await host().untilEvent(vmId, "vm.queued", 2);

@@ -12,7 +12,8 @@ import { EventLog } from "../../src/queue/event-log.ts";
 import { redisKeys } from "../../src/queue/redis-keys.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
 import { Scope } from "../../src/runtime/scope.ts";
-import { type StartedWorker, startWorker } from "../../src/worker/start-worker.ts";
+import { startWorker } from "../../src/worker/start-worker.ts";
+import type { StartedWorker } from "../../src/worker/worker-stop.ts";
 import type { RomGuest } from "../qemu/support/rom-guest.ts";
 import { quickGuestEnv } from "./demo-guest.ts";
 import { freePort, type RedisServer, startRedis } from "./redis-server.ts";
@@ -61,6 +62,7 @@ export async function startDrover(options: DroverOptions = {}) {
     DROVER_STATE_DIR: stateDir,
     MANAGER_HTTP_PORT: String(await freePort()),
     MANAGER_QEMU_HOST_FWD_RANGE: `${ports.first}-${ports.last}`,
+    DROVER_HOST_LOST: "hold", // no guard outlives a test that does not ask for one
     DROVER_BACKOFF: "50ms",
     DROVER_RECONCILE_INTERVAL: "1s",
     DROVER_SWEEP_INTERVAL: "200ms",
@@ -78,7 +80,7 @@ export async function startDrover(options: DroverOptions = {}) {
   );
   /** A worker of this host, with other variables if wanted. It ends with the world at the latest. */
   const runWorker = async (over: Record<string, string> = {}): Promise<StartedWorker> =>
-    scope.own(await startWorker({ config: loadConfig({ ...env, ...over }).config, logger }), (worker) => worker.stop());
+    scope.own(await startWorker({ config: loadConfig({ ...env, ...over }).config, logger }), (worker) => worker.stop("stop"));
   const worker = options.worker === false ? undefined : await runWorker();
 
   const call = async (path: string, init: RequestInit = {}) => fetch(`${api.url}${path}`, init);

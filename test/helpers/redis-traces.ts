@@ -51,7 +51,7 @@ export async function redisProblems(
 
 /** Keys that outlive every VM, or say nothing of a single one. */
 const LASTING =
-  /^(events|vms|vms:[^:]+|state:[a-z]+|pending-jobs|deadlines|expiry|fairness:.+|ports(-lru|-aside)?:.+|host:.+|lease:.+|pools|hosts|mark:.+|idempotency:.+|vm(-remove)?\.[^:]+:(meta|id|events|marker|pc|completed|failed|delayed|prioritized|active|wait|stalled-check|metrics.*))$/;
+  /^(events|vms|vms:[^:]+|state:[a-z]+|pending-jobs|deadlines|expiry|fairness:.+|ports(-lru|-aside)?:.+|host:.+|lease:.+|pools|hosts|generation|mark:.+|idempotency:.+|vm(-remove)?\.[^:]+:(meta|id|events|marker|pc|completed|failed|delayed|prioritized|active|wait|stalled-check|metrics.*))$/;
 
 async function keyProblems(redis: RedisClient, keys: RedisKeys, records: readonly RecordFacts[]): Promise<string[]> {
   const byId = new Map(records.map((record) => [record.vmId, record]));

@@ -164,10 +164,13 @@ test("the description has every route with every error and header, in OpenAPI 3.
     Object.entries(methods).map(([method, operation]) => ({ route: `${method} ${path}`, ...operation })),
   );
   expect(operations.map(({ route }) => route).sort()).toEqual([
+    "delete /v1/hosts/{id}",
     "delete /v1/vms/{id}",
     "get /health",
     "get /ready",
     "get /v1/events",
+    "get /v1/hosts",
+    "get /v1/hosts/{id}",
     "get /v1/vms",
     "get /v1/vms/{id}",
     "get /v1/vms/{id}/console",

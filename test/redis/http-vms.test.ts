@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { VmDetail, VmList } from "../../src/contract/vm-view.ts";
+import { hostDescription } from "../helpers/host-descriptions.ts";
 import { acceptInput } from "../helpers/queue-world.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { openTestHost } from "./http-host.ts";
@@ -139,6 +140,7 @@ test("a waiting VM is removed at once, and removing again is no error", async ()
 test("a VM on a host is marked, its host is told once, and Prefer: wait waits for its end", async () => {
   await using world = await openHttpWorld();
   await using host = openTestHost(world);
+  await world.deps.hosts.take(hostDescription(), 60_000);
   const id = await submit(world);
   const launched = await host.take();
   await host.run(launched);

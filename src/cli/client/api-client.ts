@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { HostDetail, HostForgotten, HostList } from "../../contract/host-view.ts";
 import type { VmRequest } from "../../contract/vm-request.ts";
 import { VmAccepted, VmDetail, VmList, VmView } from "../../contract/vm-view.ts";
 import { type ApiTarget, callApi, openStream } from "./api-request.ts";
@@ -51,6 +52,18 @@ export class ApiClient {
     return callApi(this.target, { method: "POST", path: `${vmPath(id)}/retry` }, VmAfterAction);
   }
 
+  hosts(): Promise<HostList> {
+    return callApi(this.target, { path: "v1/hosts" }, HostList);
+  }
+
+  host(id: string): Promise<HostDetail> {
+    return callApi(this.target, { path: hostPath(id) }, HostDetail);
+  }
+
+  forgetHost(id: string): Promise<HostForgotten> {
+    return callApi(this.target, { method: "DELETE", path: hostPath(id) }, HostForgotten);
+  }
+
   health(): Promise<Health> {
     return callApi(this.target, { path: "health" }, Health);
   }
@@ -68,4 +81,8 @@ export class ApiClient {
 
 function vmPath(id: string): string {
   return `v1/vms/${encodeURIComponent(id)}`;
+}
+
+function hostPath(id: string): string {
+  return `v1/hosts/${encodeURIComponent(id)}`;
 }

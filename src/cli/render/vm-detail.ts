@@ -54,6 +54,7 @@ function facts(vm: VmView, screen: DetailScreen): readonly string[] {
       vm.host === null ? undefined : [vm.host, vm.accel, vm.tee && `tee: ${vm.tee}`].filter(Boolean).join(", "),
       screen,
     ),
+    ...fact("", vm.hostStatus === "unreachable" ? unreachable(vm) : undefined, screen),
     ...fact("Queue", `pool ${vm.pool}, ${vm.priority} priority, owner ${vm.owner}`, screen),
     ...fact(
       "Attempts",
@@ -73,7 +74,7 @@ function facts(vm: VmView, screen: DetailScreen): readonly string[] {
       started === undefined || vm.endedAt === null ? undefined : formatSpan(Date.parse(vm.endedAt) - started),
       screen,
     ),
-    ...fact("Ended", vm.endReason ?? undefined, screen),
+    ...fact("Ended", ended(vm), screen),
     ...fact(
       "Removal",
       vm.removal === null ? undefined : `${vm.removal.reason} by ${vm.removal.by}, ${ago(vm.removal.at)}`,
@@ -81,6 +82,17 @@ function facts(vm: VmView, screen: DetailScreen): readonly string[] {
     ),
     ...fact("Secrets", vm.hasSecrets ? "sealed" : undefined, screen),
   ];
+}
+
+function unreachable({ host, removal }: VmView): string {
+  const then =
+    removal === null ? "the VM may well run on" : "the VM is removed when the host proves its end, or is forgotten";
+  return `The host shows no sign of life; ${then}. See \`drover hosts ${host ?? ""}\`.`;
+}
+
+function ended({ endReason, unverified }: VmView): string | undefined {
+  if (endReason === null) return undefined;
+  return unverified ? `${endReason}, not verified: its host was forgotten` : endReason;
 }
 
 /** To the second, in UTC: hosts and people may be in different places. */

@@ -13,7 +13,7 @@ const COLUMNS: readonly Column[] = [
   { title: "NAME", shrinkTo: 8, optional: true },
   { title: "HOST", shrinkTo: 8, optional: true },
   { title: "ADDRESS", shrinkTo: 21, optional: true },
-  { title: "NOTE", shrinkTo: 14, optional: true },
+  { title: "NOTE", shrinkTo: 16, optional: true },
 ];
 
 /** The list of VMs as a table. Ids are cut to what tells them apart, unless the screen has room for all of them. */
@@ -55,6 +55,7 @@ export function hostAndPort({ host, port }: { readonly host: string; readonly po
 }
 
 function note(vm: VmView): string {
+  if (vm.hostStatus === "unreachable") return "host unreachable";
   if (vm.cause !== null) return vm.cause.code;
   if (vm.removal !== null && vm.state !== "removed" && vm.state !== "expired") return "being removed";
   if (vm.result?.exitCode != null) return `exit code ${vm.result.exitCode}`;

@@ -8,8 +8,8 @@ import type { ApiDeps } from "../api-deps.ts";
 import { readIdempotencyKey } from "../idempotency.ts";
 import { waitAsPreferred } from "../preferred-wait.ts";
 import { problemResponses } from "../problem-responses.ts";
+import { showVm } from "../show-vms.ts";
 import { submitVm } from "../submit-vm.ts";
-import { toView } from "../view.ts";
 import { isUp } from "../wait-for-vm.ts";
 
 const headers = z.looseObject({
@@ -68,7 +68,7 @@ export const submitRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = as
       return reply
         .code(submitted.replayed ? 200 : 202)
         .header("location", `/v1/vms/${record.vmId}`)
-        .send({ ...toView(record), replayed: submitted.replayed });
+        .send({ ...(await showVm(deps, record)), replayed: submitted.replayed });
     },
   });
 };

@@ -10,7 +10,7 @@ import { removeVm, retryVm } from "../change-vm.ts";
 import { waitAsPreferred } from "../preferred-wait.ts";
 import { problemResponses } from "../problem-responses.ts";
 import { readVm, toVmId } from "../read-vm.ts";
-import { toView } from "../view.ts";
+import { showVm, showVms } from "../show-vms.ts";
 import { hasEnded, isUp } from "../wait-for-vm.ts";
 
 export const VmPath = z.strictObject({ id: z.string().describe("The VM's id, a UUID.") });
@@ -48,7 +48,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
       const states = typeof state === "string" ? [state] : state;
       const labels = typeof label === "string" ? [label] : label;
       const page = await deps.gate.run(() => deps.store.list({ ...filter, states, labels, owner: principal.owner }));
-      return { items: page.records.map(toView), next: page.next };
+      return { items: await showVms(deps, page.records), next: page.next };
     },
   );
 
@@ -71,7 +71,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
     async ({ principal, params }) => {
       const record = await readVm(deps, principal, toVmId(params.id));
       const tail = await deps.gate.run(() => deps.store.tail(record.vmId));
-      return { ...toView(record), tail: tail ?? null };
+      return { ...(await showVm(deps, record)), tail: tail ?? null };
     },
   );
 
@@ -97,7 +97,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
       const vmId = toVmId(request.params.id);
       const removed = await removeVm(deps, request.principal, { vmId, force: request.query.force ?? false });
       const record = await waitAsPreferred(deps, { request, reply, record: removed, until: hasEnded });
-      return reply.code(isFinal(record.state) ? 200 : 202).send(toView(record));
+      return reply.code(isFinal(record.state) ? 200 : 202).send(await showVm(deps, record));
     },
   );
 
@@ -127,7 +127,10 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
     async (request, reply) => {
       const retried = await retryVm(deps, request.principal, toVmId(request.params.id));
       const record = await waitAsPreferred(deps, { request, reply, record: retried, until: isUp });
-      return reply.code(202).header("location", `/v1/vms/${record.vmId}`).send(toView(record));
+      return reply
+        .code(202)
+        .header("location", `/v1/vms/${record.vmId}`)
+        .send(await showVm(deps, record));
     },
   );
 };

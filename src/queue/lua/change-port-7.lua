@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[ The port of a launch turned out to be taken by a foreign process: it is set aside and the next one is taken, within
   the same attempt. Idempotent: the port that is changed must still be the record's.
   KEYS[1] record   KEYS[2] events   KEYS[3] ports   KEYS[4] ports-lru   KEYS[5] ports-aside   KEYS[6] job   KEYS[7] mark

@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 --[[ COUNT_PORTS: how many ports of the range could be taken now.
   KEYS[1] ports   KEYS[2] ports-aside
   ARGV[1] { range = { first, last, reserved } }

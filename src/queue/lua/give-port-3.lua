@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[ GIVE_PORT: give a port back, only by its holder; optionally set it aside for a while.
   KEYS[1] ports   KEYS[2] ports-lru   KEYS[3] ports-aside
   ARGV[1] { vmId, holder, port, asideMs? , range }

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[ REMOVE: writes the removal mark, which is permanent for the vmId, and takes a waiting VM out of the queue in the
   same script. A VM that a host has is only marked: the host proves its end. Removing twice is not an error.
   KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] job   KEYS[6] wait

@@ -1,13 +1,16 @@
---[[ Retry of a failed VM by hand: attempts made start again at 0, attempts started (the epoch) never do.
+#!lua
+--[[ RETRY of a failed VM by hand: attempts made start again at 0, attempts started (the epoch) never do.
   KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] job   KEYS[6] failed
   KEYS[7] prioritized   KEYS[8] pc   KEYS[9] marker   KEYS[10] box   KEYS[11] expiry   KEYS[12] tail   KEYS[13] deadlines
-  ARGV[1] { vmId, eventData, eventsMax, progress, queueTimeoutMs? }
+  ARGV[1] { vmId, eventData, eventsMax, progress, nonce, queueTimeoutMs? }
+  `nonce` makes a resent command harmless.
   Returns "queued" | "not_found" | "not_failed" | "secrets_gone" | "marked" ]]
 --#include record
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
-local record = redis.call("HMGET", KEYS[1], "state", "hasSecrets", "jobPriority")
+local record = redis.call("HMGET", KEYS[1], "state", "hasSecrets", "jobPriority", "lastRetry")
 if not record[1] then return "not_found" end
+if record[4] == args.nonce then return "queued" end
 if redis.call("EXISTS", KEYS[4]) == 1 then return "marked" end
 if record[1] ~= "failed" then return "not_failed" end
 if redis.call("EXISTS", KEYS[5]) == 0 then return "not_found" end
@@ -25,7 +28,7 @@ redis.call("ZADD", KEYS[7], tonumber(record[3]) * 0x100000000 + counter % 0x1000
 redis.call("ZADD", KEYS[9], 0, "0")
 
 setState(KEYS[1], KEYS[3], args.vmId, "failed", "queued", now)
-redis.call("HSET", KEYS[1], "attemptsMade", 0)
+redis.call("HSET", KEYS[1], "attemptsMade", 0, "lastRetry", args.nonce)
 redis.call("HDEL", KEYS[1], "cause", "result", "endedAtMs", "endReason", "retryAtMs", "runningAtMs", "readyAtMs",
   "firstRunningAtMs", "deadlineAtMs", "host", "token", "avoid")
 redis.call("DEL", KEYS[12])

@@ -1,3 +1,4 @@
+#!lua
 --[[ TAKE_PORT: take a port of this machine for a launch. Idempotent per VM, epoch and token.
   KEYS[1] ports   KEYS[2] ports-lru   KEYS[3] ports-aside
   ARGV[1] { vmId, holder, range = { first, last, reserved } }

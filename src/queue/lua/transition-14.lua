@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[ TRANSITION: the owner of a launch moves its VM; state and event together. A final move gives the port back and
   settles what else Redis holds for the VM.
   KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] job   KEYS[6] deadlines

@@ -53,7 +53,7 @@ export const HOST_LOST_VARIABLES = {
 export const TEST_VARIABLES = {
   failpoint: variable({
     name: "DROVER_FAILPOINT",
-    type: matching(/^$|^[A-Za-z0-9_.:,;*-]{1,500}$/, "name:action[:nth], several between commas"),
+    type: matching(/^$|^[A-Za-z0-9_.:,@-]{1,500}$/, "point[@name]:action[:nth], several between commas"),
     default: "",
     emptyMeans: "none",
     group: "test",

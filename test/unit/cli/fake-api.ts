@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { ERROR_CATALOGUE, type ErrorCode, type FieldProblem } from "../../../src/contract/errors.ts";
+import { HostDetail, HostForgotten, HostList } from "../../../src/contract/host-view.ts";
 import { CloudEvent, type VmEventType } from "../../../src/contract/vm-event.ts";
 import { VmRequest } from "../../../src/contract/vm-request.ts";
 import { VmAccepted, VmDetail, VmView } from "../../../src/contract/vm-view.ts";
@@ -29,6 +30,7 @@ export function vmDetail(changes: Partial<VmDetail> = {}): VmDetail {
     epoch: 0,
     attempts: { made: 0, max: 3 },
     host: null,
+    hostStatus: null,
     address: null,
     tee: null,
     accel: null,
@@ -41,6 +43,7 @@ export function vmDetail(changes: Partial<VmDetail> = {}): VmDetail {
     expiresAt: null,
     removal: null,
     endReason: null,
+    unverified: false,
     cause: null,
     result: null,
     command: null,
@@ -50,10 +53,35 @@ export function vmDetail(changes: Partial<VmDetail> = {}): VmDetail {
   });
 }
 
+/** A host as the API shows it, alive and plain. */
+export function hostDetail(changes: Partial<HostDetail> = {}): HostDetail {
+  return HostDetail.parse({
+    id: "host-a",
+    status: "live",
+    vms: 0,
+    slots: 4,
+    policy: { lost: "rerun", lostAfterMs: 300_000, onPartition: "keep" },
+    breaker: null,
+    leaseLeftMs: 27_000,
+    silentSince: null,
+    awayUntil: null,
+    version: "1.2.3",
+    address: "10.0.0.1",
+    pools: ["default"],
+    ports: { first: 6100, last: 6200 },
+    tee: "none",
+    accel: "kvm",
+    startedAt: "2026-11-23T18:00:00.000Z",
+    vmIds: [],
+    ...changes,
+  });
+}
+
 /** A small server that speaks the contract: what it sends is checked by the same schemas. */
 export class FakeApi implements AsyncDisposable {
   readonly seen: SeenRequest[] = [];
   readonly vms = new Map<string, VmDetail>();
+  readonly hosts = new Map<string, HostDetail>();
   override: Override = () => undefined;
   /** Console text by VM. */
   readonly consoles = new Map<string, string>();
@@ -143,6 +171,7 @@ export class FakeApi implements AsyncDisposable {
     if (this.override(seen, response) === true) return;
     const [, , , id = "", action] = url.pathname.split("/");
     if (url.pathname === "/v1/events") return this.#openStream(seen, response);
+    if (url.pathname.startsWith("/v1/hosts")) return this.#hosts(seen, id, response);
     if (url.pathname === "/v1/vms" && method === "POST") return this.#submit(seen, response);
     if (url.pathname === "/v1/vms") return this.#list(seen, response);
     const vm = this.vms.get(id);
@@ -155,6 +184,23 @@ export class FakeApi implements AsyncDisposable {
     if (method === "DELETE") this.change(id, { state: "removed" });
     const { tail: _tail, ...view } = this.vms.get(id) ?? vm;
     sendJson(response, method === "GET" ? 200 : 202, method === "GET" ? vm : VmView.parse(view));
+  }
+
+  #hosts({ method }: SeenRequest, id: string, response: ServerResponse): void {
+    const host = this.hosts.get(id);
+    if (id === "") {
+      const items = [...this.hosts.values()].map(({ vmIds: _vmIds, ...view }) => view);
+      sendJson(response, 200, HostList.parse({ items }));
+    } else if (host === undefined) {
+      sendProblem(response, "host_not_found", `there is no host ${id}`);
+    } else if (method === "GET") {
+      sendJson(response, 200, host);
+    } else if (host.status === "live") {
+      sendProblem(response, "host_alive", `host ${id} lives`);
+    } else {
+      this.hosts.delete(id);
+      sendJson(response, 200, HostForgotten.parse({ id, requeued: host.vmIds, removed: [], failed: [] }));
+    }
   }
 
   #submit(seen: SeenRequest, response: ServerResponse): void {

@@ -18,6 +18,7 @@ const COMMANDS = [
   "retry",
   "console",
   "events",
+  "hosts",
   "version",
   "completion",
 ];

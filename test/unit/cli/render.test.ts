@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { formatAge, formatSpan } from "../../../src/cli/render/age.ts";
 import { ConsoleFilter, consoleLines } from "../../../src/cli/render/console-text.ts";
 import { eventText } from "../../../src/cli/render/event-text.ts";
+import { renderHost, renderHostTable } from "../../../src/cli/render/host-text.ts";
 import { LogText } from "../../../src/cli/render/log-text.ts";
 import { createPaint, wantsColour } from "../../../src/cli/render/paint.ts";
 import { shortIdLength } from "../../../src/cli/render/short-id.ts";
@@ -11,9 +12,10 @@ import { displayWidth, printable, truncate, wrap } from "../../../src/cli/render
 import { renderVmDetail } from "../../../src/cli/render/vm-detail.ts";
 import { renderVmTable } from "../../../src/cli/render/vm-table.ts";
 import { CAUSE_CODES } from "../../../src/contract/causes.ts";
+import { HOST_STATUSES } from "../../../src/contract/host-view.ts";
 import { type CloudEvent, EVENT_CATALOGUE, VM_EVENT_TYPES } from "../../../src/contract/vm-event.ts";
 import { VM_STATES } from "../../../src/contract/vm-state.ts";
-import { vmDetail } from "./fake-api.ts";
+import { hostDetail, vmDetail } from "./fake-api.ts";
 import { NOW_MS } from "./run-cli.ts";
 
 const plain = createPaint(false);
@@ -33,6 +35,7 @@ const anyVm = fc
     state: fc.constantFrom(...VM_STATES),
     name,
     host: fc.option(text, { nil: null }),
+    hostStatus: fc.constantFrom("live", "unreachable", null),
     address: fc.option(
       fc.record({ host: fc.oneof(fc.ipV4(), fc.ipV6(), text), port: fc.integer({ min: 1, max: 65535 }) }),
       { nil: null },
@@ -78,6 +81,45 @@ test("whatever a VM holds, its description fits 80 columns and no line can steer
   fc.assert(
     fc.property(anyVm, (vm) => {
       for (const line of renderVmDetail(vm, screen)) {
+        expect(displayWidth(line), line).toBeLessThanOrEqual(80);
+        expect(line).toBe(printable(line));
+      }
+    }),
+  );
+});
+
+const anyHost = fc
+  .record({
+    id: text,
+    status: fc.constantFrom(...HOST_STATUSES),
+    version: fc.option(text, { nil: null }),
+    address: fc.option(text, { nil: null }),
+    tee: fc.option(text, { nil: null }),
+    pools: fc.array(text, { maxLength: 3 }),
+    vms: fc.integer({ min: 0, max: 200 }),
+    slots: fc.option(fc.integer({ min: -1, max: 1000 }), { nil: null }),
+    lost: fc.constantFrom("rerun", "hold", undefined),
+    away: fc.boolean(),
+    open: fc.boolean(),
+    message: text,
+  })
+  .map(({ lost, away, open, message, ...rest }) =>
+    hostDetail({
+      ...rest,
+      policy: lost === undefined ? null : { lost, lostAfterMs: 7_200_000, onPartition: "stop" },
+      awayUntil: away ? "2026-11-23T20:00:00.000Z" : null,
+      silentSince: "2026-11-23T18:00:00.000Z",
+      breaker: open
+        ? { openUntil: "2026-11-23T19:30:00.000Z", failures: 3, cause: { code: "disk_full", message } }
+        : null,
+      vmIds: Array.from({ length: Math.min(rest.vms, 3) }, (_, n) => `01932c4e-7b1a-7000-8000-00000000000${n}`),
+    }),
+  );
+
+test("whatever hosts say of themselves, list and description fit 80 columns and no line can steer the terminal", () => {
+  fc.assert(
+    fc.property(fc.array(anyHost, { minLength: 1, maxLength: 4 }), (hosts) => {
+      for (const line of [...renderHostTable(hosts, screen), ...hosts.flatMap((host) => renderHost(host, screen))]) {
         expect(displayWidth(line), line).toBeLessThanOrEqual(80);
         expect(line).toBe(printable(line));
       }
@@ -184,6 +226,9 @@ test("every type of event has a sentence, and data of a newer version are shown 
     delayMs: 5000,
     exitCode: 0,
     cause: { code: "guest_panic", message: "it panicked" },
+    lost: "the job",
+    currentEpoch: 3,
+    unverified: true,
   };
   const reasons: Record<string, string> = {
     "vm.queued": "requeued",

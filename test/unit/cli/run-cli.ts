@@ -11,6 +11,8 @@ export interface CliSetting {
   readonly env?: Readonly<Record<string, string>>;
   readonly columns?: number;
   readonly stdin?: string;
+  /** What a person answers; without it nobody is there to be asked. */
+  readonly answer?: string;
   readonly signal?: AbortSignal;
   readonly outIsScreen?: boolean;
   readonly onOut?: (text: string) => void;
@@ -40,6 +42,10 @@ export async function runCli(words: readonly string[], setting: CliSetting = {})
         errIsScreen: false,
         paint: createPaint(false),
         errPaint: createPaint(false),
+        ask: (question) => {
+          if (setting.answer !== undefined) err += question;
+          return Promise.resolve(setting.answer);
+        },
         readStdin: () => Promise.resolve(Buffer.from(setting.stdin ?? "")),
       },
       env: setting.env ?? {},

@@ -1,4 +1,4 @@
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { RedisGate } from "../../../src/producer/redis-gate.ts";
 
@@ -47,10 +47,27 @@ test.each([
   new Error("Connection is closed."),
   Object.assign(new Error("x"), { name: "MaxRetriesPerRequestError" }),
   new Error("LOADING Redis is loading the dataset in memory"),
-  new Error("OOM command not allowed when used memory > 'maxmemory'."),
-  new Error("READONLY You can't write against a read only replica."),
+  new Error("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE."),
+  new Error("All sentinels are unreachable. Retrying from scratch after 100ms."),
 ])("%s is a fault of Redis", async (fault) => {
   await expect(gate.run(() => Promise.reject(fault))).rejects.toMatchObject({ ...UNAVAILABLE, cause: fault });
+});
+
+test.each([
+  "OOM command not allowed when used memory > 'maxmemory'.",
+  "READONLY You can't write against a read only replica.",
+  "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+  "NOREPLICAS Not enough good replicas to write.",
+])("a command that a live Redis refuses gets 503 and leaves the gate open: %s", async (message) => {
+  const warn = vi.fn();
+  gate.stop();
+  gate = new RedisGate({ ping: () => ping(), timeoutMs: 200, logger: { warn } as unknown as Logger });
+  const cause = new Error(message);
+  const refused = () => gate.run(() => Promise.reject(cause));
+  await expect(refused()).rejects.toMatchObject({ ...UNAVAILABLE, cause });
+  await expect(refused()).rejects.toThrow(/refuses this for now \((OOM|READONLY|MISCONF|NOREPLICAS)\)/);
+  expect(await gate.run(async () => "served")).toBe("served");
+  expect(warn, "said once, not for every request").toHaveBeenCalledTimes(1);
 });
 
 test("it opens again when a ping is answered", async () => {

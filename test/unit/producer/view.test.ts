@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { VmRecord } from "../../../src/contract/vm-record.ts";
 import { VmView } from "../../../src/contract/vm-view.ts";
-import { toView } from "../../../src/producer/view.ts";
+import { type LiveOwners, toView } from "../../../src/producer/view.ts";
 
 const FIELDS: Record<string, string> = {
   v: "1",
@@ -21,8 +21,8 @@ const FIELDS: Record<string, string> = {
   stateAtMs: "1700000000000",
 };
 
-function view(fields: Record<string, string> = {}): VmView {
-  return VmView.parse(toView(VmRecord.parse({ ...FIELDS, ...fields })));
+function view(fields: Record<string, string> = {}, owners: LiveOwners | "unknown" = new Map()): VmView {
+  return VmView.parse(toView(VmRecord.parse({ ...FIELDS, ...fields }), owners === "unknown" ? undefined : owners));
 }
 
 test("a queued VM shows what was asked and null for what is not known yet", () => {
@@ -82,5 +82,37 @@ test("launches, removal and times are shown in ISO time", () => {
     expiresAt: "2023-11-14T22:13:22.000Z",
     removal: { reason: "requested", by: "local", at: "2023-11-14T22:13:23.000Z" },
     launches: [{ epoch: 1, host: "h", port: 6100, startedAt: "2023-11-14T22:13:20.000Z", endedAt: null, cause: null }],
+  });
+});
+
+const HELD = { host: "h", token: "h:state:boot:1" };
+const removal = JSON.stringify({ reason: "requested", by: "local", atMs: 1700000003000 });
+
+test.each(["preparing", "starting", "running", "ready", "stopping"])(
+  "a VM that is %s says whether the worker that launched it lives",
+  (state) => {
+    const status = (owners: LiveOwners | "unknown") => view({ ...HELD, state }, owners).hostStatus;
+    expect(status(new Map([["h", { stateId: "state" }]]))).toBe("live");
+    expect(status(new Map([["h", { stateId: "other" }]]))).toBe("unreachable");
+    expect(status(new Map([["g", { stateId: "state" }]]))).toBe("unreachable");
+    expect(status("unknown"), "when nobody could be asked").toBeNull();
+  },
+);
+
+test.each(["queued", "retrying", "completed", "removed", "expired", "failed"])(
+  "a VM that is %s is on no host",
+  (state) => {
+    expect(view({ ...HELD, state }).hostStatus).toBeNull();
+  },
+);
+
+test("a VM to be removed from an unreachable host is at its end until that is proved", () => {
+  expect(view({ ...HELD, state: "running", removal })).toMatchObject({ state: "stopping", hostStatus: "unreachable" });
+  expect(view({ ...HELD, state: "running", removal }, new Map([["h", { stateId: "state" }]])).state).toBe("running");
+  expect(view({ ...HELD, state: "running", removal }, "unknown").state).toBe("running");
+  expect(view({ ...HELD, state: "running" }).state, "it may well run on").toBe("running");
+  expect(view({ ...HELD, state: "removed", removal, unverified: "1" })).toMatchObject({
+    state: "removed",
+    unverified: true,
   });
 });

@@ -1,9 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { execa } from "execa";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, onTestFinished, test } from "vitest";
 import { DeathWatch } from "../../../src/qemu/death-watch.ts";
-import { findByUuid } from "../../../src/qemu/process-scan.ts";
+import { findByUuid, findLaunchesOf } from "../../../src/qemu/process-scan.ts";
+import { vmPaths } from "../../../src/qemu/vm-paths.ts";
 import { endProcess, killProcess, waitForDeath } from "../../../src/runtime/end-process.ts";
 import {
   bootId,
@@ -63,6 +68,21 @@ test("a zombie is dead", async () => {
   const startTimeTicks = readStartTime(child);
   expect(startTimeTicks).toBeDefined();
   expect(isAlive({ pid: child, startTimeTicks: startTimeTicks ?? 0 })).toBe(false);
+});
+
+test("a killed process of several threads is dead only once it holds nothing any more", async () => {
+  const program = `Buffer.alloc(2e8, 1); require("net").createServer().listen("\\0drover-test-" + process.pid)`;
+  for (let round = 0; round < 3; round++) {
+    const { identity, exited } = start(process.execPath, ["-e", program]);
+    const name = `\0drover-test-${identity.pid}`;
+    await waitFor(() => readFileSync("/proc/net/unix", "latin1").includes(`@drover-test-${identity.pid}`));
+    signalProcess(identity, "SIGKILL");
+    while (isAlive(identity)); // without a pause, in which its last threads would be gone
+    const server = createServer();
+    await new Promise<void>((resolve, reject) => server.once("error", reject).listen(name, resolve));
+    server.close();
+    await exited;
+  }
 });
 
 test("a program name with blanks and brackets does not confuse the reader", () => {
@@ -126,4 +146,31 @@ test("a process is found by the uuid on its command line, exactly", () => {
   expect(findByUuid(uuid)).toEqual([{ ...identity, uuid }]);
   expect(findByUuid(uuid.toUpperCase())).toHaveLength(1);
   expect(findByUuid(randomUUID())).toEqual([]);
+});
+
+test("a launch is found by its state directory, by whatever name that is reached", async () => {
+  const stateDir = await mkdtemp(join(tmpdir(), "dq-scan-"));
+  onTestFinished(() => rm(stateDir, { recursive: true, force: true }));
+  const other = join(stateDir, "other");
+  await mkdir(other);
+  await symlink(stateDir, join(stateDir, "alias"));
+  const uuid = randomUUID();
+  const launch = (dir: string, named = uuid) => {
+    const { pidFile } = vmPaths({ stateDir: dir, vmId: named, epoch: 3 });
+    return start("sh", ["-c", "sleep 60; :", "x", "-uuid", uuid, "-pidfile", pidFile]).identity;
+  };
+  const ours = launch(stateDir);
+  const byAlias = launch(join(stateDir, "alias"));
+  launch(other);
+  launch(stateDir, randomUUID());
+  start("sh", ["-c", "sleep 60; :", "x", "-uuid", uuid, "-name", vmPaths({ stateDir, vmId: uuid, epoch: 3 }).pidFile]);
+  const facts = { uuid, epoch: 3 };
+  const expected = [
+    { ...ours, ...facts, stateDir },
+    { ...byAlias, ...facts, stateDir: join(stateDir, "alias") },
+  ];
+  expect([...findLaunchesOf(stateDir)].sort((a, b) => a.pid - b.pid)).toEqual(expected.sort((a, b) => a.pid - b.pid));
+  expect(findLaunchesOf(join(stateDir, "alias"))).toHaveLength(2);
+  await rm(stateDir, { recursive: true });
+  expect(findLaunchesOf(stateDir).map(({ pid }) => pid)).toEqual([ours.pid]); // by name, as there is no inode any more
 });

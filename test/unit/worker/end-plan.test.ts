@@ -13,7 +13,8 @@ const facts = (over: Partial<EndFacts>): EndFacts => ({
   backoffMs: 1_000,
   backoffMaxMs: 10_000,
   nowMs: 1_000_000,
-  random: 0.5,
+  crashes: [],
+    random: 0.5,
   ...over,
 });
 const failure = (code: keyof typeof CAUSES) => ({ kind: "failure", cause: { code, message: "why" } }) as const;

@@ -1,7 +1,9 @@
---[[ Deletes an ended VM whose time is over: record, job, box, tails and indexes go together. A tombstone (the mark) and
+#!lua flags=allow-oom
+--[[ PURGE: deletes an ended VM whose time is over: record, job, box, tails and indexes go together. A tombstone (the mark) and
   the idempotency key stay for a while, so that a late question gets 410 and a late resend no second VM.
   KEYS[1] record   KEYS[2] prefix of the state sets   KEYS[3] vms   KEYS[4] vms of the owner   KEYS[5] tail
   KEYS[6] console   KEYS[7] box   KEYS[8] mark   KEYS[9] expiry   KEYS[10] job   KEYS[11] completed   KEYS[12] failed
+  KEYS[13] prioritized   KEYS[14] delayed   KEYS[15] wait   KEYS[16] active   KEYS[17] paused
   ARGV[1] { vmId, final, marksMs, idempotencyMs }
   Returns 1 purged, 0 not due or not final. ]]
 --#include record
@@ -24,8 +26,9 @@ end
 redis.call("ZREM", KEYS[3], args.vmId)
 redis.call("ZREM", KEYS[4], args.vmId)
 redis.call("ZREM", KEYS[9], args.vmId)
-redis.call("ZREM", KEYS[11], args.vmId)
-redis.call("ZREM", KEYS[12], args.vmId)
+-- Its id goes out of every list, whichever way it came there: an id without a job would be fetched for ever.
+for key = 11, 14 do redis.call("ZREM", KEYS[key], args.vmId) end
+for key = 15, 17 do redis.call("LREM", KEYS[key], 0, args.vmId) end
 redis.call("DEL", KEYS[1], KEYS[5], KEYS[6], KEYS[7], KEYS[10], KEYS[10] .. ":logs", KEYS[10] .. ":lock")
 local owner = cjson.encode(record[4] or "")
 local tombstone = '{"reason":"purged","by":"drover","owner":' .. owner .. ',"atMs":' .. digits(now) .. "}"

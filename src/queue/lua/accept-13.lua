@@ -1,12 +1,15 @@
+#!lua
 --[[ ACCEPT: a request becomes a VM in state queued, epoch 0. Its job is added after this, outside; a sweeper adds it
   if the API dies in between (pending-jobs). Idempotent by vmId and, with a key, by (owner, idempotency key).
   KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] vms   KEYS[5] vms of the owner
   KEYS[6] box   KEYS[7] mark   KEYS[8] pending-jobs   KEYS[9] deadlines   KEYS[10] fairness of the pool
   KEYS[11] pools   KEYS[12] idempotency key (a name that is never written without args.idempotent)
+  KEYS[13] prioritized
   ARGV[1] { vmId, digest, fields, eventData, eventsMax, sealed?, queueTimeoutMs?, idempotent, recordPrefix,
-            pool, owner, class (0 high, 1 normal, 2 low), classWidth }
+            pool, owner, class (name), classes (names, most urgent first), classWidth }
   Returns { "accepted" | "replayed" | "conflict" | "gone", vmId, the record's fields when accepted } ]]
 --#include record
+--#include fairness
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
 local function accepted()
@@ -33,14 +36,13 @@ if redis.call("EXISTS", KEYS[7]) == 1 then return { "gone", args.vmId } end
 -- Start-time fair queueing: an owner's next VM starts no earlier than the owner's last one ended in virtual time, and
 -- the clock is the start tag of what was fetched last. So a single VM of another owner waits behind one VM of each
 -- owner, not behind 100,000 of one.
-local clock = tonumber(redis.call("HGET", KEYS[10], args.class .. ":clock") or "0")
-local finish = tonumber(redis.call("HGET", KEYS[10], args.class .. ":finish:" .. args.owner) or "0")
-local tag = math.max(clock, finish)
-redis.call("HSET", KEYS[10], args.class .. ":finish:" .. args.owner, tag + 1)
-local priority = args.class * args.classWidth + 1 + math.min(tag, args.classWidth - 2)
+local class = classOf(args.classes, args.class)
+local tag, base = nextTag(KEYS[10], KEYS[13], KEYS[8], class, args.classWidth, args.owner)
+local priority = priorityOfTag(class, args.classWidth, tag, base)
 
 redis.call("HSET", KEYS[1], "vmId", args.vmId, "state", "queued", "epoch", 0, "seq", 0, "digest", args.digest,
-  "createdAtMs", digits(now), "stateAtMs", digits(now), "jobPriority", digits(priority))
+  "createdAtMs", digits(now), "stateAtMs", digits(now), "jobPriority", digits(priority),
+  "tag", digits(tag))
 writeFields(KEYS[1], args.fields)
 if args.sealed and args.sealed ~= cjson.null then redis.call("SET", KEYS[6], args.sealed) end
 if args.idempotent then

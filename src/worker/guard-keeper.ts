@@ -1,0 +1,81 @@
+import type { Logger } from "pino";
+import type { Config } from "../runtime/config-shape.ts";
+import { GuardLink, guardMarginMs } from "./guard/guard-link.ts";
+import { uptimeMs } from "./guard/uptime.ts";
+import type { HostState } from "./host-state.ts";
+
+/**
+ * Keeps the guard's deadline ahead as the host's policy says: under `rerun` others may launch this host's VMs once it
+ * was silent for long enough, so that the guard must have ended them before. Under `hold` there is no guard.
+ */
+export class GuardKeeper {
+  readonly #link: GuardLink | undefined;
+  readonly #policy: Config["hostLost"];
+  readonly #onLate: () => void;
+  readonly #logger: Logger;
+
+  private constructor(link: GuardLink | undefined, options: GuardKeeperOptions) {
+    this.#link = link;
+    this.#policy = options.policy;
+    this.#onLate = options.onLate;
+    this.#logger = options.logger;
+  }
+
+  /** Makes sure that a guard runs, or that none does, and sets the first deadline. Throws what GuardLink throws. */
+  static async open(options: GuardKeeperOptions): Promise<GuardKeeper> {
+    const { host, policy, logger } = options;
+    const place = { stateDir: host.stateDir, stateId: host.stateId, bootId: host.bootId };
+    if (policy.policy === "hold") {
+      await GuardLink.dismissAny(place);
+      return new GuardKeeper(undefined, options);
+    }
+    const keeper = new GuardKeeper(await GuardLink.open({ ...place, logger }), options);
+    await keeper.#refresh(uptimeMs());
+    return keeper;
+  }
+
+  /** False once the deadline has passed: nothing may be launched then. */
+  get isInTime(): boolean {
+    return this.#link === undefined || this.#link.leftMs() > 0;
+  }
+
+  /** The lease was renewed by a command that was sent `agoMs` before. */
+  async noteRenewal(agoMs: number): Promise<void> {
+    await this.#refresh(uptimeMs() - agoMs);
+  }
+
+  /** The worker's loop turns. Counts where VMs are to run on while Redis is out of reach. */
+  async noteTurn(): Promise<void> {
+    if (this.#policy.onPartition === "keep") await this.#refresh(uptimeMs());
+  }
+
+  /** The worker goes and leaves VMs running, which nobody touches for as long as it may be away. */
+  async leave(sinceUptimeMs: number): Promise<void> {
+    const { awayMaxMs, afterMs } = this.#policy;
+    const inMs = Math.max(awayMaxMs, afterMs);
+    await this.#link?.keepUntil(inMs - guardMarginMs(inMs), sinceUptimeMs);
+  }
+
+  /** No VM is left. */
+  async dismiss(): Promise<void> {
+    await this.#link?.dismiss();
+  }
+
+  async #refresh(sinceUptimeMs: number): Promise<void> {
+    const { afterMs } = this.#policy;
+    try {
+      const outcome = await this.#link?.refresh(afterMs - guardMarginMs(afterMs), sinceUptimeMs);
+      if (outcome?.late === true) this.#onLate();
+    } catch (error) {
+      this.#logger.error({ err: error }, "the guard's deadline could not be moved; it ends the VMs when that passes");
+    }
+  }
+}
+
+export interface GuardKeeperOptions {
+  readonly host: Pick<HostState, "stateDir" | "stateId" | "bootId">;
+  readonly policy: Config["hostLost"];
+  readonly logger: Logger;
+  /** Called when a deadline had passed: the VMs that lived then have been ended. */
+  readonly onLate: () => void;
+}

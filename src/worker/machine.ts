@@ -1,0 +1,86 @@
+import type { QemuConfig } from "../contract/qemu-config.ts";
+import type { VmSecrets, VmSpec } from "../contract/vm-request.ts";
+import { type AttachOptions, attachQemu } from "../qemu/attach-qemu.ts";
+import { copyFirmwareVars } from "../qemu/firmware-vars.ts";
+import { writeGuestFiles } from "../qemu/guest-files.ts";
+import { isPortFree } from "../qemu/port-check.ts";
+import { findByUuid } from "../qemu/process-scan.ts";
+import type { RunningQemu } from "../qemu/running-qemu.ts";
+import type { SpareOverlay } from "../qemu/spare-overlay.ts";
+import { type StartOptions, startQemu } from "../qemu/start-qemu.ts";
+import { readOutputs, type VmOutputs } from "../qemu/vm-outputs.ts";
+import type { VmPaths } from "../qemu/vm-paths.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import { endProcess } from "../runtime/end-process.ts";
+import { linkSignals } from "../runtime/link-signals.ts";
+import { isAlive, type ProcessIdentity } from "../runtime/process-identity.ts";
+
+/** A QEMU in this worker's hands, started by it or taken over. */
+export type LiveQemu = Pick<
+  RunningQemu,
+  "pid" | "startTimeTicks" | "ended" | "stop" | "drainOutputs" | "detach" | "resume"
+>;
+
+export interface GuestOrder {
+  readonly paths: VmPaths;
+  readonly vmId: string;
+  readonly spec: VmSpec;
+  readonly secrets: VmSecrets;
+  readonly signal: AbortSignal;
+  /** Whether the VM gets firmware variables of its own. */
+  readonly firmwareVars: boolean;
+}
+
+/**
+ * What a worker does to its machine: guest files, processes, ports. Behind one interface, so that the model test runs
+ * the real worker on a machine that it can crash at will.
+ */
+export interface Machine {
+  /** Makes shares, disk and firmware variables. Rejects only when nothing is being made any more. */
+  makeGuest(order: GuestOrder): Promise<void>;
+  isPortFree(bind: string, port: number): Promise<boolean>;
+  /** See `startQemu`. */
+  start(options: StartOptions): Promise<LiveQemu>;
+  /** See `attachQemu`. */
+  attach(options: AttachOptions): Promise<LiveQemu>;
+  /** Processes with this VM's uuid: nothing may be launched while there is one. */
+  livingOf(vmId: string): readonly ProcessIdentity[];
+  isAlive(identity: ProcessIdentity): boolean;
+  /** Ends exactly this process and proves it; see `endProcess`. */
+  end(identity: ProcessIdentity, termMs: number): Promise<void>;
+  readOutputs(paths: VmPaths): Promise<VmOutputs>;
+}
+
+/** This machine. */
+export function localMachine(deps: { config: Config; disks: SpareOverlay }): Machine {
+  return {
+    makeGuest: (order) => makeGuest(deps, order),
+    isPortFree,
+    start: startQemu,
+    attach: attachQemu,
+    livingOf: findByUuid,
+    isAlive,
+    end: async (identity, termMs) => void (await endProcess(identity, { termMs })),
+    readOutputs,
+  };
+}
+
+async function makeGuest(
+  { config: { qemu, diskMode }, disks }: { config: Config; disks: SpareOverlay },
+  { paths, vmId, spec, secrets, signal, firmwareVars }: GuestOrder,
+): Promise<void> {
+  const failed = new AbortController();
+  const given = linkSignals([signal, failed.signal]);
+  const parts = [
+    writeGuestFiles(paths, { vmId, spec, secrets }),
+    firmwareVars ? copyFirmwareVars(qemu.ovmfVars.file, paths.ovmfVars) : Promise.resolve(),
+    qemu.enableDisk ? disks.take({ ...diskOf(qemu, paths), mode: diskMode, signal: given.signal }) : Promise.resolve(),
+  ];
+  await Promise.all(parts.map((part) => part.catch((error) => failed.abort(error))));
+  given.release();
+  failed.signal.throwIfAborted();
+}
+
+function diskOf({ disk }: QemuConfig, paths: VmPaths) {
+  return { sourceFile: disk.srcFile, destinationFile: paths.disk, format: disk.format };
+}

@@ -1,0 +1,132 @@
+import type { Logger } from "pino";
+import type { RedisGeneration } from "../queue/generation.ts";
+import type { PortSlots } from "../queue/port-slots.ts";
+import type { Mutex } from "./mutex.ts";
+import { type RecoverDeps, recoverDirectory, recoverUnknownJobs } from "./recover.ts";
+
+/**
+ * After a Redis that was started anew, hosts have this long to say what they run before anybody fetches: it may hold an
+ * older state, in which a live VM still waits. They come back within a second (see `openRedis`).
+ */
+const SETTLE_MS = 2_500;
+const AFTER_ERROR_MS = 1_000;
+
+export interface ReconcilerDeps {
+  readonly recover: RecoverDeps;
+  readonly mutex: Mutex;
+  readonly ports: Pick<PortSlots, "list" | "give">;
+  readonly generation: Pick<RedisGeneration, "check">;
+  /** Changes when another Redis process answers; undefined where that cannot be told. */
+  readonly runId: () => Promise<string | undefined>;
+  readonly intervalMs: number;
+  readonly logger: Logger;
+}
+
+/**
+ * Brings queue, records, disk, process table and ports into agreement, in both directions: at start, after every
+ * reconnect and every `intervalMs`. Until a reconnect has been reconciled nothing is fetched.
+ */
+export class Reconciler {
+  readonly #deps: ReconcilerDeps;
+  readonly #stopping = new AbortController();
+  #wake = new AbortController();
+  #loop: Promise<void> | undefined;
+  /** Counts the losses of the connection: a round that began before the last one proves nothing. */
+  #losses = 0;
+  #agreedLosses = -1;
+  #runId: string | undefined;
+
+  constructor(deps: ReconcilerDeps) {
+    this.#deps = deps;
+  }
+
+  /** Whether everything has been compared since Redis was last out of reach. */
+  get isCurrent(): boolean {
+    return this.#agreedLosses === this.#losses;
+  }
+
+  /** The connection was lost: what Redis holds now is unknown. */
+  noteLoss(): void {
+    this.#losses += 1;
+  }
+
+  /** A round follows at once. */
+  request(): void {
+    this.#wake.abort();
+  }
+
+  /** Rounds from now on; the first one is for the caller to make. */
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#wake.abort();
+    await this.#loop;
+  }
+
+  /** One round. Rejects when Redis cannot be asked; the next round does the rest. */
+  async round(): Promise<void> {
+    const { recover, generation, logger } = this.#deps;
+    const losses = this.#losses;
+    const { runs } = recover;
+    const told = await runs.agree();
+    await this.#recoverStrays();
+    await recoverUnknownJobs(recover);
+    await this.#givePortsBack();
+    const verdict = await generation.check();
+    if (verdict !== "same")
+      logger.error({ verdict, told }, "Redis lost data: every live VM of this host has told it again");
+    const runId = await this.#deps.runId();
+    if (this.#runId !== undefined && runId !== this.#runId) {
+      logger.warn({ told }, "another Redis process answers; waiting for the other hosts before anything is fetched");
+      await recover.clock.pause(SETTLE_MS, this.#stopping.signal).catch(() => undefined); // stopping: nothing is fetched
+    }
+    this.#runId = runId;
+    this.#agreedLosses = losses;
+    runs.wake();
+  }
+
+  async #run(): Promise<void> {
+    const { recover, intervalMs, logger } = this.#deps;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await recover.clock.pause(intervalMs, this.#wake.signal).catch(() => undefined); // asked for: at once
+      if (signal.aborted) return;
+      this.#wake = new AbortController();
+      try {
+        await this.round();
+      } catch (error) {
+        logger.warn({ err: error }, "reconciling failed; it comes again");
+        await recover.clock.pause(AFTER_ERROR_MS, signal).catch(() => undefined); // stopping: the loop ends
+        if (!this.isCurrent) this.request();
+      }
+    }
+  }
+
+  /** Directories that nobody holds. Under the mutex, so that none of a fetch that is half way is taken for one. */
+  async #recoverStrays(): Promise<void> {
+    const { recover, mutex } = this.#deps;
+    const { files, runs } = recover;
+    const strays = await mutex.run(async () => (await files.list()).filter(({ vmId }) => !runs.hasVm(vmId)));
+    for (const stray of strays) await mutex.run(() => recoverDirectory(recover, stray));
+  }
+
+  /** Ports that a launch of this state directory holds in Redis and nobody holds here. */
+  async #givePortsBack(): Promise<void> {
+    const { recover, ports, mutex, logger } = this.#deps;
+    const { host, runs, files, machine } = recover;
+    await mutex.run(async () => {
+      const held = (await ports.list()).filter(({ token }) => token.startsWith(host.tokenPrefix));
+      const strays = held.filter(({ vmId, token }) => !runs.has({ vmId, token }));
+      if (strays.length === 0) return;
+      const known = new Set((await files.list()).map(({ vmId }) => vmId));
+      for (const stray of strays) {
+        if (known.has(stray.vmId) || runs.hasVm(stray.vmId) || machine.livingOf(stray.vmId).length > 0) continue;
+        await ports.give(stray, stray.port);
+        logger.warn({ vmId: stray.vmId, port: stray.port }, "a port that no launch holds any more was given back");
+      }
+    });
+  }
+}

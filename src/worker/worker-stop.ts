@@ -1,0 +1,145 @@
+import type { Logger } from "pino";
+import { TIME_UP, waitUntil, within } from "../runtime/bounded-wait.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Config } from "../runtime/config-shape.ts";
+import type { Scope } from "../runtime/scope.ts";
+import type { FailPoints } from "./fail-points.ts";
+import type { FetchLoop } from "./fetch-loop.ts";
+import { uptimeMs } from "./guard/uptime.ts";
+import type { GuardKeeper } from "./guard-keeper.ts";
+import type { LaunchFiles } from "./launch-files.ts";
+import type { LeaseKeeper } from "./lease-keeper.ts";
+import type { VmRuns } from "./vm-runs.ts";
+
+/** Launches that are under way may come to run in this time; what has not by then goes back to the queue. */
+const LAUNCHES_MAX_MS = 3_000;
+const LET_GO_MAX_MS = 2_000;
+/** The whole of a stop that touches no VM stays below 10 s. */
+const LEAVE_MAX_MS = 9_000;
+/** How long a stop that ends VMs waits for Redis after them: the next start finishes from the disk. */
+const STOP_GRACE_MS = 10_000;
+
+/**
+ * What becomes of the VMs when the worker stops.
+ *
+ * - `keep`: they run on; the next worker of this host takes them over.
+ * - `drain`: nothing is fetched any more, and the worker waits for them to end.
+ * - `stop`: they are stopped and go back to the queue, no attempt used.
+ */
+export type StopMode = "keep" | "drain" | "stop";
+
+export interface StartedWorker {
+  readonly hostId: string;
+  /** Stops the worker. A later call with another mode takes over: a drain can be cut short. */
+  stop(mode?: StopMode): Promise<void>;
+}
+
+export interface WorkerStopDeps {
+  readonly hostId: string;
+  readonly config: Config;
+  readonly loop: FetchLoop;
+  readonly runs: VmRuns;
+  readonly lease: LeaseKeeper;
+  readonly guard: GuardKeeper;
+  readonly files: LaunchFiles;
+  readonly clock: Clock;
+  readonly failPoints: FailPoints;
+  /** Aborted when the VMs are left to the next worker. */
+  readonly leaving: AbortController;
+  /** Aborted when what is not finished is left to the next worker. */
+  readonly giveUp: AbortController;
+  readonly logger: Logger;
+  /** Ends the loops that are left. */
+  readonly closeRest: () => Promise<void>;
+  readonly scope: Scope;
+}
+
+/** A worker that runs, and its ways to stop. */
+export class WorkerStop implements StartedWorker {
+  readonly #deps: WorkerStopDeps;
+  readonly #hurry = new AbortController();
+  #mode: StopMode | undefined;
+  #stopped: Promise<void> | undefined;
+
+  constructor(deps: WorkerStopDeps) {
+    this.#deps = deps;
+  }
+
+  get hostId(): string {
+    return this.#deps.hostId;
+  }
+
+  stop(mode: StopMode = "keep"): Promise<void> {
+    if (this.#mode === "drain" && mode !== "drain") {
+      this.#mode = mode;
+      this.#hurry.abort();
+    }
+    this.#mode ??= mode;
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    const { loop, runs, logger } = this.#deps;
+    logger.info({ running: runs.size, vms: this.#mode }, "worker stopping");
+    if (this.#mode === "drain") {
+      await loop.stop();
+      const hurried = new Promise<void>((resolve) => {
+        this.#hurry.signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+      await Promise.race([runs.allDone(), hurried]);
+    }
+    const { powerdownMs, quitMs, termMs } = this.#deps.config.stop;
+    const isKept = this.#mode === "keep";
+    const boundMs = isKept ? LEAVE_MAX_MS : (runs.size === 0 ? 0 : powerdownMs + quitMs + termMs) + STOP_GRACE_MS;
+    await this.#bounded(isKept ? this.#leaveVms() : this.#endVms(), boundMs);
+  }
+
+  /** VMs run on. Launches that are half way are given a moment, and are undone if it is not enough. */
+  async #leaveVms(): Promise<void> {
+    const { loop, runs, leaving, giveUp, failPoints } = this.#deps;
+    await loop.stop();
+    failPoints.release();
+    await waitUntil(() => runs.launching === 0, { timeoutMs: LAUNCHES_MAX_MS, intervalMs: 20 });
+    runs.releaseLaunching();
+    leaving.abort();
+    await within(runs.allDone(), LET_GO_MAX_MS);
+    giveUp.abort();
+    await within(runs.allDone(), LET_GO_MAX_MS / 2);
+    await this.#goAway();
+  }
+
+  async #endVms(): Promise<void> {
+    const { loop, runs } = this.#deps;
+    await loop.stop();
+    await runs.releaseAll();
+    await this.#goAway();
+  }
+
+  /** The others are told whether VMs are left here, and the guard whether it is still needed. */
+  async #goAway(): Promise<void> {
+    const { lease, guard, files, config, closeRest, scope, logger } = this.#deps;
+    const left = (await files.list()).length;
+    const sinceMs = uptimeMs();
+    const isAway = await lease.leave(left === 0 ? 0 : config.hostLost.awayMaxMs);
+    if (left === 0) await guard.dismiss();
+    else if (isAway) await guard.leave(sinceMs);
+    logger.info(
+      { left },
+      left === 0 ? "worker stopped" : "worker stopped; its VMs run on until a worker takes them over",
+    );
+    await closeRest();
+    await scope.close();
+  }
+
+  /** A stop must not hang on a Redis that is away: what is left undone is on disk and the next start finishes it. */
+  async #bounded(stop: Promise<void>, boundMs: number): Promise<void> {
+    const { giveUp, leaving, scope, logger } = this.#deps;
+    if ((await within(stop, boundMs)) !== TIME_UP) return;
+    logger.error({ boundMs }, "the worker could not stop cleanly in time; its next start finishes what is on disk");
+    stop.catch(() => undefined); // its connections are closed now
+    leaving.abort();
+    giveUp.abort();
+    await scope.close();
+  }
+}

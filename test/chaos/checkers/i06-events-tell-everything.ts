@@ -1,0 +1,75 @@
+import type { VmState } from "../../../src/contract/vm-state.ts";
+import { mayMove } from "../../../src/contract/vm-transition.ts";
+import type { Checker, Entry, History, Violation } from "../history.ts";
+import { pick, runOf } from "../history.ts";
+import { eventsByVm, groupBy, stateOf, streamOf } from "../lives.ts";
+
+/**
+ * I6: the events of a VM are numbered 1..n, each move is a legal one, and who replays them has the record. A reader
+ * that is cut and resumes gets every event once and in order.
+ */
+export const eventsTellEverything: Checker = (history) => [...vmProblems(history), ...readerProblems(history)];
+
+function vmProblems(history: History): Violation[] {
+  if (runOf(history).dataLoss) return []; // a stream that was lost begins anew
+  const records = new Map(pick(history, "record").map((entry) => [entry.vmId ?? "", entry.value]));
+  const events = eventsByVm(history);
+  return [...new Set([...records.keys(), ...events.keys()])].flatMap((vmId) => {
+    const mine = events.get(vmId) ?? [];
+    const record = records.get(vmId);
+    const problem = (message: string): Violation => ({ invariant: "I6", vmId, message });
+    const problems: Violation[] = [];
+    const numbers = mine.map(({ value }) => value.seq);
+    if (numbers.some((number, index) => number !== index + 1))
+      problems.push(problem(`its events are numbered ${numbers.join()}`));
+    const { state, epoch, illegal } = replay(mine);
+    problems.push(...illegal.map(problem));
+    if (record === undefined) return [...problems, problem("has events and no record")];
+    if (record.seq !== numbers.length)
+      problems.push(problem(`its record counts ${record.seq} events, there are ${numbers.length}`));
+    if (record.state !== state) problems.push(problem(`its record says ${record.state}, its events ${state}`));
+    if (record.epoch !== epoch) problems.push(problem(`its record says launch ${record.epoch}, its events ${epoch}`));
+    return problems;
+  });
+}
+
+function replay(events: readonly Entry<"event">[]): { state: VmState | undefined; epoch: number; illegal: string[] } {
+  let state: VmState | undefined;
+  let epoch = 0;
+  const illegal: string[] = [];
+  for (const entry of events) {
+    const told = entry.value.data["epoch"];
+    if (typeof told === "number" && told < epoch)
+      illegal.push(`event ${entry.value.seq} (${entry.value.name}) is of launch ${told} after launch ${epoch}`);
+    if (typeof told === "number") epoch = Math.max(epoch, told);
+    const next = stateOf(entry);
+    if (next === undefined) continue;
+    if (state === undefined ? next !== "queued" : !mayMove(state, next))
+      illegal.push(`event ${entry.value.seq} goes from ${state ?? "nothing"} to ${next}`);
+    state = next;
+  }
+  return { state, epoch, illegal };
+}
+
+function readerProblems(history: History): Violation[] {
+  if (runOf(history).dataLoss) return [];
+  const stream = streamOf(history).map(({ value }) => value.id);
+  const place = new Map(stream.map((id, index) => [id, index]));
+  return [...groupBy(pick(history, "read"), ({ value }) => value.reader)].flatMap(([reader, entries]) => {
+    const problem = (message: string): Violation => ({ invariant: "I6", message: `reader ${reader}: ${message}` });
+    const problems = entries.filter(({ value }) => value.gap === true).map(() => problem("was told of a gap"));
+    const ids = entries.flatMap(({ value }) => (value.event === undefined ? [] : [value.event.id]));
+    let expected = place.get(ids[0] ?? "");
+    for (const id of ids) {
+      const at = place.get(id);
+      if (at === undefined) problems.push(problem(`got ${id}, which the stream does not have`));
+      else if (expected !== undefined && at < expected) problems.push(problem(`got ${id} again`));
+      else if (expected !== undefined && at > expected)
+        problems.push(problem(`got ${id} and not the ${at - expected} events before it (${stream[expected]})`));
+      if (at !== undefined) expected = at + 1;
+    }
+    if (expected !== undefined && expected < stream.length)
+      problems.push(problem(`never got the last ${stream.length - expected} events`));
+    return problems;
+  });
+}

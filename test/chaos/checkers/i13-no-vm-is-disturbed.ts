@@ -1,0 +1,39 @@
+import type { Checker, Violation } from "../history.ts";
+import { pick, runOf } from "../history.ts";
+import { CLOCK_SLACK_MS, eventsByVm, type Life, livesOf, silentSpans } from "../lives.ts";
+
+/** Guests that end or break by themselves. */
+const SHORT_LIVED = /^(brief|poweroff|panic|exit|fake-)/;
+
+/**
+ * I13: nothing that happens to workers, API and Redis ends a running VM. A QEMU that ran and ended did so because
+ * somebody asked for it, because the nemesis killed it, by its guest, or by the policy for a host that was silent long
+ * enough. (Not among I1-I12: it is what the others are for.)
+ */
+export const noVmIsDisturbed: Checker = (history) => {
+  const { policy, hostLostAfterMs, leaseMs, dataLoss } = runOf(history);
+  const events = eventsByVm(history);
+  const killed = pick(history, "signal").filter(({ value }) => value.signal === "SIGKILL");
+  const hosts = new Set(livesOf(history).map(({ host }) => host));
+  const silent = new Map([...hosts].map((host) => [host, silentSpans(history, host)]));
+  const wasLost = ({ host, untilMs }: Life) =>
+    policy === "rerun" &&
+    (silent.get(host) ?? []).some(
+      (span) => span.fromMs + hostLostAfterMs - leaseMs <= untilMs && span.untilMs + 10_000 >= untilMs,
+    );
+  return livesOf(history).flatMap((life): Violation[] => {
+    const { vmId, epoch, pid, untilMs } = life;
+    const mine = events.get(vmId) ?? [];
+    const running = mine.find(({ value }) => value.name === "vm.running" && value.data["epoch"] === epoch);
+    if (!life.ended || running === undefined || SHORT_LIVED.test(life.mode)) return [];
+    const asked = mine.some(({ t, value }) => value.name === "vm.removal_requested" && t <= untilMs + SAMPLE_MS);
+    const byNemesis = killed.some(({ t, value }) => value.pid === pid && t <= untilMs + SAMPLE_MS);
+    if (asked || byNemesis || wasLost(life)) return [];
+    if (dataLoss && mine.at(-1)?.value.name !== "vm.running") return []; // who asked may be among what was lost
+    const message = `launch ${epoch} ran on ${life.host} (pid ${pid}), and was ended at ${Math.round(untilMs)} by nobody's wish`;
+    return [{ invariant: "I13", vmId, message }];
+  });
+};
+
+/** The sampler sees an end a little late. */
+const SAMPLE_MS = 150 + CLOCK_SLACK_MS;

@@ -1,0 +1,19 @@
+import { writeHistory } from "./history.ts";
+import { makePlan } from "./plan.ts";
+import { describeViolations, runChaos } from "./run.ts";
+
+const [seed = "1", secs = "10", only = "", policy = ""] = process.argv.slice(2);
+const plan = makePlan({
+  seed,
+  durationMs: Number(secs) * 1000,
+  opsPerS: 6,
+  faultGapMs: 1500,
+  maxVms: 6,
+  ...(only ? { only: only.split(",") as never } : {}),
+  ...(policy ? { policy: policy.split("+")[0] as never, onPartition: policy.split("+")[1] as never } : {}),
+  dataLoss: only.includes("flush"),
+});
+const r = await runChaos(plan, { maxVms: 6, bin: process.env["BIN"], keep: process.env["KEEP"] !== undefined });
+console.log(describeViolations(r));
+writeHistory("/tmp/ct/last.jsonl", r.history);
+console.log(r.history.length, "entries");

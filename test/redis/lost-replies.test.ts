@@ -1,0 +1,288 @@
+import { randomUUID } from "node:crypto";
+import { expect, test } from "vitest";
+import { openRedis } from "../../src/queue/connection.ts";
+import { RedisGeneration } from "../../src/queue/generation.ts";
+import type { ClaimedJob } from "../../src/queue/job-claims.ts";
+import { JobClaims } from "../../src/queue/job-claims.ts";
+import type { LaunchIdentity, Leave, Move } from "../../src/queue/launch-moves.ts";
+import { LaunchStore } from "../../src/queue/launch-store.ts";
+import { LiveConsole } from "../../src/queue/live-console.ts";
+import { PortSlots } from "../../src/queue/port-slots.ts";
+import { VmQueue } from "../../src/queue/vm-queue.ts";
+import { VmStore } from "../../src/queue/vm-store.ts";
+import { VmUpkeep } from "../../src/queue/vm-upkeep.ts";
+import { acceptInput, KEEP, openQueueWorld } from "../helpers/queue-world.ts";
+import { dumpRedis } from "../helpers/redis-dump.ts";
+import { startRedisProxy } from "../helpers/redis-proxy.ts";
+
+const VM = "11111111-1111-4111-8111-111111111111";
+const TOKEN_PREFIX = "host-a:state:";
+const TOKEN = `${TOKEN_PREFIX}boot:first`;
+const HOUR_MS = 3_600_000;
+const RANGE = { first: 6100, last: 6101, reserved: [] };
+const RUNNING = { host: "host-a", epoch: 1, address: "127.0.0.1", port: 6100, bootMs: 1 };
+const CAUSE = { code: "guest_panic", message: "it panicked" } as const;
+const LEFT: Leave = { box: "keep", tail: { console: "c", qemu: "q" }, final: true, keepMs: HOUR_MS };
+
+const moves = {
+  starting: {
+    to: "starting",
+    event: { type: "vm.starting", data: { host: "host-a", epoch: 1, port: 6100, pid: 4 } },
+    progress: {},
+  },
+  running: { to: "running", event: { type: "vm.running", data: RUNNING }, progress: {}, ttlMs: HOUR_MS },
+  completed: {
+    to: "completed",
+    event: { type: "vm.completed", data: { host: "host-a", epoch: 1, reason: "guest_shutdown", exitCode: 0 } },
+    progress: {},
+    leave: LEFT,
+  },
+  failed: {
+    to: "failed",
+    event: { type: "vm.failed", data: { cause: CAUSE, attempt: 1, host: "host-a", epoch: 1, exitCode: null } },
+    progress: {},
+    leave: LEFT,
+  },
+} as const satisfies Record<string, Move>;
+
+/** Everything of src/queue over one connection. */
+function partsOver(world: ReturnType<typeof openQueueWorld>, url: string) {
+  const { keys, logger } = world;
+  const keep = { ...KEEP, completedMs: 0 };
+  const redis = openRedis({ url, role: "worker", name: "lossy", logger });
+  const queue = new VmQueue({ redis, keys, logger });
+  const claims = new JobClaims({ redis, keys, hostId: "host-a", logger });
+  return {
+    redis,
+    queue,
+    claims,
+    store: new VmStore({ redis, keys, eventsMax: 1_000, keep }),
+    launches: new LaunchStore({ redis, keys, bootId: "boot-1", range: RANGE, eventsMax: 1_000, keep }),
+    console: new LiveConsole({ redis, keys }),
+    ports: new PortSlots({ redis, keys, bootId: "boot-1", range: RANGE }),
+    upkeep: new VmUpkeep({ redis, keys, keep }),
+    generation: new RedisGeneration({ redis, keys }),
+    async close() {
+      await claims.close();
+      await queue.close();
+      redis.disconnect();
+    },
+  };
+}
+type Parts = ReturnType<typeof partsOver>;
+
+interface Step {
+  readonly does: string;
+  /** What comes before, over a connection that loses nothing. */
+  readonly before?: (parts: Parts) => Promise<unknown>;
+  readonly step: (parts: Parts, job: ClaimedJob) => Promise<unknown>;
+}
+
+const identity = ({ vmId, pool, epoch, token }: ClaimedJob): LaunchIdentity => {
+  return { vmId, pool, priority: "normal", host: "host-a", epoch, token };
+};
+const input = () =>
+  acceptInput({}, { vmId: VM, idempotencyKey: "key", sealedSecrets: "sealed", queueTimeoutMs: HOUR_MS });
+const remove = ({ store }: Parts) => store.requestRemoval({ vmId: VM, reason: "requested", by: "local" });
+
+async function submitted(parts: Parts): Promise<void> {
+  const { record } = await parts.store.accept(input());
+  if (record !== undefined) await parts.queue.enqueue(record);
+}
+async function fetched(parts: Parts): Promise<ClaimedJob> {
+  await submitted(parts);
+  const job = await parts.claims.fetch("default", TOKEN);
+  if (job === undefined) throw new Error("nothing was fetched");
+  return job;
+}
+async function prepared(parts: Parts): Promise<ClaimedJob> {
+  const job = await fetched(parts);
+  await parts.launches.prepare(identity(job), {});
+  return job;
+}
+async function started(parts: Parts): Promise<ClaimedJob> {
+  const job = await prepared(parts);
+  await parts.launches.move(identity(job), moves.starting);
+  return job;
+}
+async function ended(parts: Parts, how: "completed" | "failed"): Promise<ClaimedJob> {
+  const job = await started(parts);
+  await parts.launches.move(identity(job), moves.running);
+  await parts.launches.move(identity(job), moves[how]);
+  return job;
+}
+async function failedForGood(parts: Parts): Promise<void> {
+  const job = await ended(parts, "failed");
+  await parts.claims.failForGood(job, { message: "it panicked", story: "story" });
+}
+/** Both ports of the range are gone: one is the VM's, the other somebody else's. */
+async function lastPort(parts: Parts): Promise<ClaimedJob> {
+  const job = await prepared(parts);
+  await parts.ports.take({ vmId: "other", epoch: 1, token: "t" });
+  return job;
+}
+const story = { message: "it panicked", story: "story" };
+
+const STEPS: readonly Step[] = [
+  { does: "ACCEPT", step: ({ store }) => store.accept(input()).then(({ kind, vmId }) => [kind, vmId]) },
+  {
+    does: "adding the job",
+    before: ({ store }) => store.accept(input()),
+    step: async ({ queue, store }) => {
+      const record = await store.get(VM);
+      if (record !== undefined) await queue.enqueue(record);
+    },
+  },
+  { does: "PREPARE", before: fetched, step: ({ launches }, job) => launches.prepare(identity(job), { tee: "none" }) },
+  {
+    does: "PREPARE of a marked VM",
+    before: async (parts) => [await fetched(parts), await remove(parts)][0],
+    // The second answer is "it has ended already": whoever fetched it settles the job from the record, as after the first.
+    step: async ({ launches }, job) =>
+      ["marked", "wrong_state"].includes((await launches.prepare(identity(job), {})).kind),
+  },
+  {
+    does: "CHANGE_PORT",
+    before: prepared,
+    step: ({ launches }, job) => launches.changePort(identity(job), 6100, HOUR_MS),
+  },
+  {
+    does: "CHANGE_PORT without another port",
+    before: lastPort,
+    step: ({ launches }, job) => launches.changePort(identity(job), 6100, HOUR_MS),
+  },
+  { does: "a move", before: started, step: ({ launches }, job) => launches.move(identity(job), moves.running) },
+  {
+    does: "a final move",
+    before: started,
+    step: ({ launches }, job) => launches.move(identity(job), moves.completed).then((o) => [o, launches.freePorts]),
+  },
+  {
+    does: "APPEND_CONSOLE",
+    before: started,
+    step: async ({ console }, { vmId, token }) => {
+      await console.append({ vmId, token, data: Buffer.from("one "), skippedBytes: 0 });
+      await console.append({ vmId, token, data: Buffer.from("two "), skippedBytes: 3 });
+      return console.read(vmId).then((window) => [window?.startOffset, window?.data.toString()]);
+    },
+  },
+  {
+    does: "completing",
+    before: (p) => ended(p, "completed"),
+    step: ({ claims }, job) => claims.complete(job, { a: 1 }),
+  },
+  {
+    does: "failing with a retry",
+    before: (parts) => ended(parts, "failed"),
+    step: ({ claims }, job) => claims.fail(job, { ...story, delayMs: HOUR_MS }),
+  },
+  {
+    does: "failing for good",
+    before: (parts) => ended(parts, "failed"),
+    step: ({ claims }, job) => claims.failForGood(job, story),
+  },
+  { does: "giving back", before: fetched, step: ({ claims }, job) => claims.giveBack(job, HOUR_MS) },
+  { does: "extending locks", before: started, step: ({ claims }, job) => claims.extendLocks([job]) },
+  { does: "RETRY", before: failedForGood, step: ({ store }) => store.retryByHand({ vmId: VM, by: "local" }) },
+  {
+    does: "REMOVE of a waiting VM",
+    before: submitted,
+    step: async (parts) => ["removed", "final"].includes((await remove(parts)).kind), // either way it is over
+  },
+  { does: "REMOVE of a running VM", before: started, step: remove },
+  { does: "telling its host", before: started, step: ({ queue }) => queue.notifyRemoval("host-a", VM) },
+  { does: "REMOVE of a failed VM", before: failedForGood, step: remove },
+  {
+    does: "PURGE",
+    before: async (parts) => [await submitted(parts), await remove(parts)],
+    step: async ({ upkeep, store }) => {
+      await upkeep.purgeExpired(10); // the number may miss the one whose reply was lost
+      return store.get(VM);
+    },
+  },
+  { does: "TAKE_PORT", step: ({ ports }) => ports.take({ vmId: VM, epoch: 1, token: TOKEN }) },
+  {
+    does: "GIVE_PORT",
+    before: ({ ports }) => ports.take({ vmId: VM, epoch: 1, token: TOKEN }),
+    step: async ({ ports }) => {
+      await ports.give({ vmId: VM, epoch: 1, token: TOKEN }, 6100, HOUR_MS); // false: it was given the first time
+      return ports.free();
+    },
+  },
+];
+
+/** Does a step with the reply to its nth command lost; undefined when it has not as many commands. */
+async function outcomeOf({ before, step }: Step, loseNth: number | undefined) {
+  await using world = openQueueWorld({ range: RANGE });
+  await using proxy = await startRedisProxy(world.url);
+  const clean = partsOver(world, world.url);
+  const lossy = partsOver(world, proxy.url);
+  try {
+    const job = (await before?.(clean)) as ClaimedJob; // what a step needs, its `before` gives
+    await lossy.redis.ping();
+    const loss = loseNth === undefined ? undefined : proxy.loseReply(loseNth);
+    const value = await step(lossy, job);
+    if (loss !== undefined && loss.command() === undefined) return undefined;
+    return { value, redis: await dumpRedis(world.redis, world.keys, [VM]) };
+  } finally {
+    await clean.close();
+    await lossy.close();
+  }
+}
+
+test.each(STEPS)(
+  "$does: a lost reply, whichever it is, changes neither the answer nor what Redis holds",
+  async (step) => {
+    const expected = await outcomeOf(step, undefined);
+    expect(Object.keys(expected?.redis ?? {}).length).toBeGreaterThan(0);
+    let lost = 0;
+    for (;;) {
+      const outcome = await outcomeOf(step, lost + 1);
+      if (outcome === undefined) break;
+      lost += 1;
+      expect(outcome, `reply ${lost}`).toEqual(expected);
+    }
+    expect(lost).toBeGreaterThan(0);
+  },
+);
+
+test("a fetch whose reply is lost gives one job; what else became active under its token is found and given back", async () => {
+  await using world = openQueueWorld();
+  await using proxy = await startRedisProxy(world.url);
+  const vmIds = [await world.submit(), await world.submit(), await world.submit()];
+  const lossy = partsOver(world, proxy.url);
+  await lossy.claims.fetch("empty", TOKEN); // connects, and Redis knows the script
+  const loss = proxy.loseReply();
+  const job = await lossy.claims.fetch("default", TOKEN);
+  expect(loss.command()).toMatch(/^eval/);
+  expect(job?.vmId).toBe(vmIds[1]);
+  const unknown = await world.claims.unknown(TOKEN_PREFIX, (known) => known.vmId === job?.vmId);
+  expect(unknown.map(({ vmId, token }) => [vmId, token])).toEqual([[vmIds[0], TOKEN]]);
+  for (const orphan of unknown) await world.claims.giveBack(orphan, 1);
+  if (job === undefined) return;
+  expect((await lossy.launches.prepare(identity(job), {})).kind).toBe("prepared");
+  const next = async () => (await world.fetch(`host-a:${randomUUID()}`))?.vmId;
+  await expect.poll(next, { timeout: 5_000 }).toBe(vmIds[0]);
+  expect(await next()).toBe(vmIds[2]);
+  expect(await world.redis.lrange(world.keys.bull("vm.default", "active"), 0, -1)).toHaveLength(3);
+  await lossy.close();
+});
+
+test("a generation that is asked for twice because of a lost reply gives the same verdict", async () => {
+  await using world = openQueueWorld();
+  await using proxy = await startRedisProxy(world.url);
+  const lossy = partsOver(world, proxy.url);
+  await lossy.generation.remember();
+  for (const [makeLoss, verdict] of [
+    [async () => undefined, "same"],
+    [() => world.redis.hset(world.keys.generation, "count", -5), "behind"],
+    [() => world.redis.del(world.keys.generation), "lost"],
+    [async () => undefined, "same"],
+  ] as const) {
+    await makeLoss();
+    const loss = proxy.loseReply();
+    expect(await lossy.generation.check()).toBe(verdict);
+    expect(loss.command()).toBe("evalsha");
+  }
+  await lossy.close();
+});

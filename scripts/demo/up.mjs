@@ -19,7 +19,7 @@ export class DroverUp {
     this.stateDir = stateDir;
     this.logFile = join(stateDir, "up.log");
     const log = openSync(this.logFile, "w", 0o600);
-    const line = [process.execPath, join(root, "bin/drover"), "up"];
+    const line = [process.execPath, join(root, "bin/drover"), "up", "--stop-vms"];
     // With setpriv the kernel tells the child to stop even if this process is killed outright.
     const setpriv = findCommand("setpriv");
     const [program = process.execPath, ...args] =

@@ -15,12 +15,16 @@ const SAME_WISH_MS = 1_000;
 
 const stop = new AbortController();
 let firstSignalAtMs: number | undefined;
+let onSecondSignal: (() => void) | undefined;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
     const reason = new Interrupted(signal);
     firstSignalAtMs ??= performance.now();
-    if (performance.now() - firstSignalAtMs > SAME_WISH_MS) process.exit(reason.exitCode); // asked twice: at once
-    stop.abort(reason); // once more changes nothing
+    if (performance.now() - firstSignalAtMs <= SAME_WISH_MS) return stop.abort(reason); // once more changes nothing
+    if (onSecondSignal === undefined) process.exit(reason.exitCode); // asked twice: at once
+    onSecondSignal();
+    onSecondSignal = undefined;
+    firstSignalAtMs = performance.now();
   });
 }
 
@@ -30,6 +34,9 @@ const exitCode = await runProgram(
     env: process.env,
     signal: stop.signal,
     now: Date.now,
+    onSecondSignal: (listener) => {
+      onSecondSignal = listener;
+    },
     setExitCode: (code) => {
       process.exitCode = code;
     },

@@ -28,7 +28,8 @@ export function processTerminal(process: NodeJS.Process): Terminal {
     errPaint: createPaint(wantsColour(stderr.isTTY === true, env)),
     ask: async (question, signal) => {
       if (stdin.isTTY !== true || stderr.isTTY !== true) return undefined;
-      const lines = createInterface({ input: stdin, output: stderr });
+      // Not as a terminal: it stays as it is, so that Ctrl-C is the signal that it is elsewhere.
+      const lines = createInterface({ input: stdin, output: stderr, terminal: false });
       try {
         return await Promise.race([
           lines.question(question, { signal }),

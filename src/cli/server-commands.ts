@@ -15,6 +15,7 @@ export function serverCommands(context: CliContext): readonly Command[] {
     workerCommand(context),
     configCommand(context),
     explainCommand(context),
+    doctorCommand(context),
   ];
 }
 
@@ -31,8 +32,13 @@ function upCommand(context: CliContext): Command {
       "drover up",
       "DROVER_STATE_DIR=/tmp/try MANAGER_HTTP_PORT=8080 drover up",
       "MANAGER_QEMU_ENABLE_KVM=false drover up   # without KVM",
+      "drover up --stop-vms   # at Ctrl-C: stop the VMs too",
     ],
-  }).action(async () => (await import("./up.ts")).runUp(context));
+  })
+    .option("--stop-vms", "at the end stop the VMs; without it they run on, and the next `drover up` takes them over")
+    .action(async ({ stopVms }: StopFlags) => {
+      return (await import("./up.ts")).runUp(context, stopVms === true ? "stop" : "keep");
+    });
 }
 
 function apiCommand(context: CliContext): Command {
@@ -46,9 +52,25 @@ function apiCommand(context: CliContext): Command {
 function workerCommand(context: CliContext): Command {
   return server("worker", {
     summary: "run the worker of this host",
-    about: `Runs the worker of this host until SIGTERM: it fetches VMs from the queue, launches and watches them. ${BY_ENVIRONMENT}`,
-    examples: ["DROVER_REDIS_URL=redis://queue.internal:6379 MANAGER_MAX_VMS=4 drover worker"],
-  }).action(async () => (await import("./serve-worker.ts")).runWorker(context));
+    about:
+      "Runs the worker of this host until SIGTERM: it fetches VMs from the queue, launches and watches them. At SIGTERM it " +
+      `ends within 10 s and its VMs run on: the next worker of this host takes them over. ${BY_ENVIRONMENT}`,
+    examples: [
+      "DROVER_REDIS_URL=redis://queue.internal:6379 MANAGER_MAX_VMS=4 drover worker",
+      "drover worker --drain   # at SIGTERM: wait for the VMs to end",
+    ],
+  })
+    .addOption(new Option("--drain", "at SIGTERM fetch nothing more and end with the last VM").conflicts("stopVms"))
+    .option("--stop-vms", "at SIGTERM stop the VMs; they go back to the queue, no attempt used")
+    .action(async ({ drain, stopVms }: StopFlags) => {
+      const mode = drain === true ? "drain" : stopVms === true ? "stop" : "keep";
+      return (await import("./serve-worker.ts")).runWorker(context, mode);
+    });
+}
+
+interface StopFlags {
+  readonly drain?: boolean;
+  readonly stopVms?: boolean;
 }
 
 function configCommand(context: CliContext): Command {
@@ -93,6 +115,31 @@ function explainCommand(context: CliContext): Command {
     });
 }
 
+function doctorCommand(context: CliContext): Command {
+  return server("doctor", {
+    summary: "look for what is wrong with this host",
+    about:
+      "Looks at this host, at Redis and at this host's VMs, and tells what is wrong and what to do about it. It changes nothing " +
+      "and may run beside the worker. With --fix it mends what it lists, asking first. Run it with the worker's environment " +
+      "and as the worker's user. It ends with 1 while there is a problem.",
+    examples: [
+      "drover doctor",
+      "drover doctor --fix",
+      "drover doctor --json | jq '.checks[] | select(.status != \"ok\")'",
+    ],
+  })
+    .option("--fix", "mend what can be mended, asking before each kind")
+    .option("-y, --yes", "with --fix: do not ask")
+    .action(async (options: { readonly fix?: boolean; readonly yes?: boolean }, command: Command) => {
+      const { json } = command.optsWithGlobals<GlobalOptions>();
+      return (await import("./doctor.ts")).runDoctor(context, {
+        json: json === true,
+        fix: options.fix === true,
+        yes: options.yes === true,
+      });
+    });
+}
+
 interface ExplainFlags {
   readonly cocos?: boolean;
   readonly case?: string;
@@ -102,7 +149,7 @@ interface ExplainFlags {
 
 /** `--url` means nothing to a command that asks no API, and `--json` to one that runs until it is stopped. */
 function server(name: string, options: Parameters<typeof newCommand>[1]): Command {
-  const answers = name === "config" || name === "explain";
+  const answers = ["config", "explain", "doctor"].includes(name);
   return newCommand(name, options).configureHelp({
     showGlobalOptions: answers,
     visibleGlobalOptions: (command) => (command.parent?.options ?? []).filter((option) => option.long === "--json"),

@@ -29,6 +29,8 @@ export interface CliContext {
   /** Aborted with an `Interrupted` by Ctrl-C or SIGTERM: a client stops where it is, a server ends well. */
   readonly signal: AbortSignal;
   readonly now: () => number;
+  /** Takes over what a second signal means; without it, and from the third on, the command ends at once. */
+  onSecondSignal?(listener: () => void): void;
   /** For an outcome that is no error to tell about. */
   setExitCode(code: ExitCode): void;
 }

@@ -9,6 +9,7 @@ import { EmbeddedRedis } from "../runtime/embedded-redis.ts";
 import { Scope } from "../runtime/scope.ts";
 import { ensureSecretKeyFile } from "../runtime/secret-keys.ts";
 import { startWorker } from "../worker/start-worker.ts";
+import type { StartedWorker } from "../worker/worker-stop.ts";
 import { CliError } from "./cli-error.ts";
 import { EXIT } from "./exit-codes.ts";
 import { configFrom, serverLogger, startError, startUnlessStopped, untilStopped } from "./server-setup.ts";
@@ -17,8 +18,8 @@ import { upSummary } from "./up-summary.ts";
 
 const LOOPBACK = "127.0.0.1";
 
-/** `drover up`: everything on this machine, until a signal. */
-export async function runUp(context: CliContext): Promise<void> {
+/** `drover up`: everything on this machine, until a signal; `mode` is what becomes of the VMs then. */
+export async function runUp(context: CliContext, mode: "keep" | "stop"): Promise<void> {
   const asked = configFrom(context);
   await ensureStateDir(asked.stateDir);
   await using scope = new Scope();
@@ -26,13 +27,17 @@ export async function runUp(context: CliContext): Promise<void> {
     ? undefined
     : scope.own(await startRedis(asked, context), (server) => server.close());
   const config = await completed(asked, redis, context);
+  let left = 0;
   try {
     const starting = startApi({ config, logger: serverLogger(config, "api", context) });
     const api = await startUnlessStopped(starting, (late) => late.close(), context.signal);
     scope.own(api, (started) => started.close());
     const joining = startWorker({ config, logger: serverLogger(config, "worker", context) });
-    const worker = await startUnlessStopped(joining, (late) => late.stop(), context.signal);
-    scope.own(worker, (started) => started.stop());
+    const stop = async (started: StartedWorker) => {
+      left = (await started.stop(mode)).left;
+    };
+    const worker = await startUnlessStopped(joining, stop, context.signal);
+    scope.own(worker, stop);
     const hasKvm = await mayUseKvm();
     await context.terminal.out(
       upSummary({ config, redis, hasKvm, url: api.url, hostId: worker.hostId }, context.terminal),
@@ -41,9 +46,11 @@ export async function runUp(context: CliContext): Promise<void> {
     throw startError(error, config);
   }
   await Promise.race([untilStopped(context.signal), redis?.lost ?? untilStopped(context.signal)]);
-  context.terminal.err("Stopping: VMs that run are given back to the queue. Ctrl-C again ends at once.\n");
+  const what = mode === "stop" ? "VMs are stopped and go back to the queue" : "VMs run on";
+  context.terminal.err(`Stopping: ${what}. Ctrl-C again ends at once.\n`);
   await scope.close();
-  context.terminal.err("Stopped. `drover up` goes on where this ended.\n");
+  const vms = left === 1 ? "1 VM runs on" : `${left} VMs run on`;
+  context.terminal.err(`Stopped.${left === 0 ? "" : ` ${vms}.`} \`drover up\` goes on where this ended.\n`);
 }
 
 /** What `up` settles by itself, for whoever has not set it: Redis, the key for secrets, VMs' ports on loopback only. */
@@ -55,6 +62,8 @@ async function completed(asked: Config, redis: EmbeddedRedis | undefined, contex
     ...(redis === undefined ? {} : { DROVER_REDIS_URL: redis.url }),
     ...(asked.secrets.keys === "" ? { DROVER_SECRETS_KEY_FILE: keyFile } : {}),
     ...(isSet(context, "DROVER_FORWARD_BIND") ? {} : { DROVER_FORWARD_BIND: LOOPBACK }),
+    // Nobody else could launch this machine's VMs, and nobody should end them while it sleeps.
+    ...(isSet(context, "DROVER_HOST_LOST") ? {} : { DROVER_HOST_LOST: "hold" }),
   });
   return config;
 }

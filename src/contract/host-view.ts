@@ -15,7 +15,7 @@ const time = z.iso.datetime();
 export const HOST_STATUSES = ["live", "away", "silent", "lost"] as const;
 export type HostStatus = (typeof HOST_STATUSES)[number];
 
-export const HostPolicyView = z.strictObject({
+const HostPolicyView = z.strictObject({
   lost: z.enum(["rerun", "hold"]).describe("What becomes of the VMs: launched elsewhere, or held for an operator."),
   lostAfterMs: z.int().describe("How long the host must be silent before it is lost."),
   onPartition: z
@@ -23,7 +23,7 @@ export const HostPolicyView = z.strictObject({
     .describe("What its worker does with the VMs when it cannot reach Redis for as long."),
 });
 
-export const HostBreakerView = z.strictObject({
+const HostBreakerView = z.strictObject({
   openUntil: time.describe("Until then the host takes no VM."),
   failures: z.int().describe("Launches in a row that failed by the host's own fault."),
   cause: z.strictObject({ code: z.enum(CAUSE_CODES), message: z.string() }).nullable(),

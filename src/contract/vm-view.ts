@@ -6,7 +6,7 @@ import { VM_STATES } from "./vm-state.ts";
 
 const time = z.iso.datetime();
 
-export const HOST_REACH = ["live", "unreachable"] as const;
+const HOST_REACH = ["live", "unreachable"] as const;
 export type HostReach = (typeof HOST_REACH)[number];
 
 export const CauseView = z.strictObject({

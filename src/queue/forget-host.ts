@@ -6,7 +6,7 @@ export type ForgetOutcome =
   { readonly kind: "not_found" } | ({ readonly kind: "alive" | "forgotten" } & TakenBack);
 
 /** The VMs of a forgotten host, by what became of them. */
-export interface TakenBack {
+interface TakenBack {
   readonly requeued: readonly string[];
   /** Those whose removal was asked for, or whose time was over; that they have ended is the operator's word. */
   readonly removed: readonly string[];

@@ -12,20 +12,18 @@ const TakeReply = z.union([z.tuple([z.literal("taken")]), z.tuple([z.literal("he
 const ForgetReply = z.enum(["alive", "forgotten"]);
 
 /** What others do with a host's VMs when it is lost, as the host itself wants it. */
-export const HostPolicy = z.object({
+const HostPolicy = z.object({
   lost: z.enum(["rerun", "hold"]),
   lostAfterMs: z.int(),
   onPartition: z.enum(["keep", "stop"]),
 });
-export type HostPolicy = z.infer<typeof HostPolicy>;
 
 /** Why a host fetches nothing for a while: its own faults have failed too many launches. */
-export const HostBreaker = z.object({
+const HostBreaker = z.object({
   openUntilMs: z.int(),
   failures: z.int(),
   cause: z.object({ code: z.enum(CAUSE_CODES), message: z.string() }).nullable(),
 });
-export type HostBreaker = z.infer<typeof HostBreaker>;
 
 /**
  * What a worker says of its host. Fields that came later are optional: a worker of an earlier version does not write

@@ -5,6 +5,9 @@ import type { RedisClient } from "./connection.ts";
 import { type RedisKeys, removeQueueName } from "./redis-keys.ts";
 
 const CONCURRENCY = 10;
+/** A job takes milliseconds; one whose worker died is taken up by the next after this time. */
+const LOCK_MS = 3_000;
+const NEVER_TOO_OFTEN = 1_000;
 /** BullMQ asks a Redis that refuses again at once, thousands of times a second; one that is away, after 15 s. */
 const ERROR_REST_MS = 1_000;
 
@@ -26,6 +29,9 @@ export class RemovalJobs {
       prefix: keys.prefix,
       name: hostId,
       concurrency: CONCURRENCY,
+      lockDuration: LOCK_MS,
+      stalledInterval: LOCK_MS,
+      maxStalledCount: NEVER_TOO_OFTEN,
       runRetryDelay: ERROR_REST_MS,
       skipVersionCheck: true,
     });

@@ -4,7 +4,7 @@ import { type AttachOptions, attachQemu } from "../qemu/attach-qemu.ts";
 import { copyFirmwareVars } from "../qemu/firmware-vars.ts";
 import { writeGuestFiles } from "../qemu/guest-files.ts";
 import { isPortFree } from "../qemu/port-check.ts";
-import { findByUuid } from "../qemu/process-scan.ts";
+import { findLaunchesOf } from "../qemu/process-scan.ts";
 import type { RunningQemu } from "../qemu/running-qemu.ts";
 import type { SpareOverlay } from "../qemu/spare-overlay.ts";
 import { type StartOptions, startQemu } from "../qemu/start-qemu.ts";
@@ -43,7 +43,7 @@ export interface Machine {
   start(options: StartOptions): Promise<LiveQemu>;
   /** See `attachQemu`. */
   attach(options: AttachOptions): Promise<LiveQemu>;
-  /** Processes with this VM's uuid: nothing may be launched while there is one. */
+  /** Processes of this VM and this state directory: nothing may be launched while there is one. */
   livingOf(vmId: string): readonly ProcessIdentity[];
   isAlive(identity: ProcessIdentity): boolean;
   /** Ends exactly this process and proves it; see `endProcess`. */
@@ -52,13 +52,13 @@ export interface Machine {
 }
 
 /** This machine. */
-export function localMachine(deps: { config: Config; disks: SpareOverlay }): Machine {
+export function localMachine(deps: { config: Config; disks: SpareOverlay; stateDir: string }): Machine {
   return {
     makeGuest: (order) => makeGuest(deps, order),
     isPortFree,
     start: startQemu,
     attach: attachQemu,
-    livingOf: findByUuid,
+    livingOf: (vmId) => findLaunchesOf(deps.stateDir).filter(({ uuid }) => uuid === vmId),
     isAlive,
     end: async (identity, termMs) => void (await endProcess(identity, { termMs })),
     readOutputs,

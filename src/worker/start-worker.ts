@@ -124,6 +124,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     files: launchFiles({ stateDir: host.stateDir, diskFormat: config.qemu.disk.format }),
     machine: localMachine({
       config,
+      stateDir: host.stateDir,
       disks: scope.own(await SpareOverlay.open(join(host.stateDir, "spare")), (owned) => owned.close()),
     }),
     tee: description.tee,

@@ -30,8 +30,11 @@ export type StopMode = "keep" | "drain" | "stop";
 
 export interface StartedWorker {
   readonly hostId: string;
-  /** Stops the worker. A later call with another mode takes over: a drain can be cut short. */
-  stop(mode?: StopMode): Promise<void>;
+  /**
+   * Stops the worker and gives how many VMs it has left on the host. A later call with another mode takes over: a drain
+   * can be cut short.
+   */
+  stop(mode?: StopMode): Promise<{ readonly left: number }>;
 }
 
 export interface WorkerStopDeps {
@@ -59,7 +62,7 @@ export class WorkerStop implements StartedWorker {
   readonly #deps: WorkerStopDeps;
   readonly #hurry = new AbortController();
   #mode: StopMode | undefined;
-  #stopped: Promise<void> | undefined;
+  #stopped: Promise<{ readonly left: number }> | undefined;
 
   constructor(deps: WorkerStopDeps) {
     this.#deps = deps;
@@ -69,7 +72,7 @@ export class WorkerStop implements StartedWorker {
     return this.#deps.hostId;
   }
 
-  stop(mode: StopMode = "keep"): Promise<void> {
+  stop(mode: StopMode = "keep"): Promise<{ readonly left: number }> {
     if (this.#mode === "drain" && mode !== "drain") {
       this.#mode = mode;
       this.#hurry.abort();
@@ -79,7 +82,7 @@ export class WorkerStop implements StartedWorker {
     return this.#stopped;
   }
 
-  async #stop(): Promise<void> {
+  async #stop(): Promise<{ readonly left: number }> {
     const { loop, runs, logger } = this.#deps;
     logger.info({ running: runs.size, vms: this.#mode }, "worker stopping");
     if (this.#mode === "drain") {
@@ -93,6 +96,7 @@ export class WorkerStop implements StartedWorker {
     const isKept = this.#mode === "keep";
     const boundMs = isKept ? LEAVE_MAX_MS : (runs.size === 0 ? 0 : powerdownMs + quitMs + termMs) + STOP_GRACE_MS;
     await this.#bounded(isKept ? this.#leaveVms() : this.#endVms(), boundMs);
+    return { left: (await this.#deps.files.list()).length };
   }
 
   /** VMs run on. Launches that are half way are given a moment, and are undone if it is not enough. */

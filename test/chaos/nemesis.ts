@@ -7,6 +7,8 @@ import { type Edge, HOSTS, type HostName, type World } from "./world.ts";
 export class Nemesis {
   readonly #world: World;
   readonly #running = new Set<Promise<void>>();
+  /** Targets that are not whole: a second fault there would have nothing to break. */
+  readonly #broken = new Set<string>();
   /** QEMUs that stand still because of us. */
   readonly #paused = new Map<number, { pid: number; startTimeTicks: number; vmId: string }>();
 
@@ -28,11 +30,17 @@ export class Nemesis {
   }
 
   async #inflict(fault: PlannedFault, signal: AbortSignal): Promise<void> {
-    const undo = await this.#begin(fault);
-    if (undo === undefined) return; // there was nothing to do it to
-    await pause(fault.forMs, signal);
-    await undo();
-    this.#note("ok", fault);
+    if (this.#broken.has(fault.target)) return; // the one before took longer than planned
+    if (fault.target !== "any") this.#broken.add(fault.target);
+    try {
+      const undo = await this.#begin(fault);
+      if (undo === undefined) return; // there was nothing to do it to
+      await pause(fault.forMs, signal);
+      await undo();
+      this.#note("ok", fault);
+    } finally {
+      this.#broken.delete(fault.target);
+    }
   }
 
   /** Begins, and gives what undoes it; undefined where the target is not there, so that nothing was done. */

@@ -75,7 +75,7 @@ export class TruthSampler {
     const args = commandLine.split("\0");
     const name = parseName(args[args.indexOf("-name") + 1] ?? "");
     const host = name === undefined ? undefined : this.#hostOf(commandLine);
-    if (name === undefined || host === undefined) {
+    if (name === undefined || host === undefined || this.#isForkOf(pid, name.vmId)) {
       // A worker's child has its worker's command line for a moment before it becomes QEMU: that one is looked at again.
       if (commandLine !== "" && !isYoung(startTimeTicks, atMs)) this.#strangers.set(pid, startTimeTicks);
       return;
@@ -83,6 +83,13 @@ export class TruthSampler {
     const watched: Watched = { pid, startTimeTicks, ...name, host, port: undefined, lastSeenMs: atMs };
     this.#live.set(pid, watched);
     this.#note(watched, "up", {});
+  }
+
+  /** A shell that forks has two processes with its command line until the second one becomes something else. */
+  #isForkOf(pid: number, vmId: string): boolean {
+    const text = readText(`/proc/${pid}/stat`);
+    const parent = Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[1]);
+    return this.#live.get(parent)?.vmId === vmId;
   }
 
   /** A port never changes in the life of a QEMU, so each is looked for until it is found. */

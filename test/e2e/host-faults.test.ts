@@ -18,7 +18,7 @@ async function failOn(env: Record<string, string>): Promise<VmDetail> {
   try {
     return await host().until(await host().submit(), "failed");
   } finally {
-    await worker.stop();
+    await worker.stop("stop");
   }
 }
 
@@ -193,5 +193,5 @@ test("where another host lives, the VM goes back to the queue without using an a
   await registry.withdraw(other);
   await host().client.del(host().keys.host("other"));
   await host().client.srem(host().keys.hosts, "other");
-  await worker.stop();
+  await worker.stop("stop");
 });

@@ -131,7 +131,7 @@ describe("after a worker was killed, the next one of the host", () => {
     cpSync(launchDir(host, vmId), copy, { recursive: true, filter: (path) => !path.endsWith(".sock") });
     await writes.resume();
     await host.until(vmId, "failed");
-    await host.worker?.stop();
+    await host.worker?.stop("stop");
     const before = await host.events(vmId);
     cpSync(copy, launchDir(host, vmId), { recursive: true });
 
@@ -155,7 +155,7 @@ describe("after a worker was killed, the next one of the host", () => {
 
   test("takes back a job that was fetched and of which nothing is on disk", async () => {
     await using host = await startDrover({ rom: "obedient" });
-    await host.worker?.stop();
+    await host.worker?.stop("stop");
     const vmId = await host.submit();
     await fetchSilently(host, vmId);
     await host.runWorker();

@@ -2,9 +2,8 @@ import { describe, expect, test } from "vitest";
 import { startDrover } from "../helpers/drover.ts";
 import { expectAgreement } from "../helpers/leftovers.ts";
 import { machinesOf } from "../helpers/machine-traces.ts";
-import { startWorkerProcess } from "../helpers/worker-process.ts";
 
-describe("a worker that stops", () => {
+describe("a worker that stops and stops its VMs", () => {
   test("gives its VMs back to the queue without using an attempt; the next one runs them in a higher epoch", async () => {
     await using host = await startDrover({ rom: "obedient", env: { DROVER_MAX_BOOTS: "1" } });
     const running = await host.submit();
@@ -14,7 +13,7 @@ describe("a worker that stops", () => {
     const waiting = await host.submit(); // for its turn to boot
     await host.until(waiting, "preparing");
     const vmIds = [running, booting, waiting];
-    await host.worker?.stop();
+    await host.worker?.stop("stop");
     expect(machinesOf(new Set(vmIds))).toEqual([]);
     for (const vmId of vmIds) {
       expect(await host.get(vmId)).toMatchObject({
@@ -34,21 +33,11 @@ describe("a worker that stops", () => {
     await expectAgreement(host);
   });
 
-  test("does so on SIGTERM too, and ends with exit code 0", async () => {
-    await using host = await startDrover({ rom: "obedient", worker: false });
-    await using worker = await startWorkerProcess(host.env);
-    const vmId = await host.submit();
-    await host.until(vmId, "running");
-    expect(await worker.terminate(), worker.output()).toBe(0);
-    expect(await host.get(vmId)).toMatchObject({ state: "queued", attempts: { made: 0 } });
-    await expectAgreement(host);
-  });
-
   test("leaves alone what was removed meanwhile", async () => {
     await using host = await startDrover({ rom: "obedient" });
     const vmId = await host.submit();
     await host.until(vmId, "running");
-    await Promise.all([host.remove(vmId), host.worker?.stop()]);
+    await Promise.all([host.remove(vmId), host.worker?.stop("stop")]);
     await host.until(vmId, "removed");
     await expectAgreement(host);
   });
@@ -66,7 +55,7 @@ describe("a state directory", () => {
 
   test("belongs to one host name", async () => {
     await using host = await startDrover({ rom: "idle", env: { MANAGER_INSTANCE_ID: "one" } });
-    await host.worker?.stop();
+    await host.worker?.stop("stop");
     await expect(host.runWorker({ MANAGER_INSTANCE_ID: "two" })).rejects.toThrow('belongs to host "one"');
   });
 });

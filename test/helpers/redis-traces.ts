@@ -1,4 +1,4 @@
-import { FINAL_STATES, isFinal, type VmState, WAITING_STATES } from "../../src/contract/vm-state.ts";
+import { FINAL_STATES, isFinal, VM_STATES, type VmState, WAITING_STATES } from "../../src/contract/vm-state.ts";
 import type { RedisClient } from "../../src/queue/connection.ts";
 import { poolQueueName, type RedisKeys } from "../../src/queue/redis-keys.ts";
 
@@ -145,7 +145,7 @@ async function eventProblems(redis: RedisClient, keys: RedisKeys, records: reado
       problems.push(`the events of ${vmId} are numbered ${numbers.join()}, its record counts ${seq}`);
     const states = events
       .map(({ type }) => type.slice("vm.".length))
-      .filter((name) => !["port_changed", "removal_requested"].includes(name));
+      .filter((name) => (VM_STATES as readonly string[]).includes(name)); // the others move nothing
     if (states.at(-1) !== state) problems.push(`the last event of ${vmId} is ${states.at(-1)}, its state ${state}`);
     return problems;
   });

@@ -64,10 +64,11 @@ export async function startSentinels(): Promise<SentinelWorld> {
     (client) => client.disconnect(),
   );
   eye.on("error", () => undefined); // refused until the sentinel listens
-  const ready = async () =>
-    (await eye.call("SENTINEL", "replicas", MASTER_NAME)) instanceof Array &&
-    String(await eye.call("SENTINEL", "ckquorum", MASTER_NAME)).startsWith(`OK ${SENTINELS} usable`) &&
-    ((await eye.call("SENTINEL", "replicas", MASTER_NAME)) as unknown[]).length === 1;
+  const ready = async () => {
+    const replicas = await eye.call("SENTINEL", "replicas", MASTER_NAME);
+    const quorum = String(await eye.call("SENTINEL", "ckquorum", MASTER_NAME));
+    return Array.isArray(replicas) && replicas.length === 1 && quorum.startsWith(`OK ${SENTINELS} usable`);
+  };
   await waitFor(ready, { timeoutMs: 15_000, what: "the sentinels to know each other and the replica" });
   return {
     url: `redis+sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/${MASTER_NAME}`,

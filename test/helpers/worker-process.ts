@@ -12,6 +12,11 @@ export interface WorkerProcess extends AsyncDisposable {
   kill(): Promise<void>;
   /** SIGTERM; gives the exit code. */
   terminate(): Promise<number | undefined>;
+  signal(signal: NodeJS.Signals): void;
+  /** Resolves when it has ended by itself, or by its fail point. */
+  ended(): Promise<void>;
+  /** Time since its first signal of ours. */
+  drainedForMs(): number;
 }
 
 /**
@@ -20,9 +25,9 @@ export interface WorkerProcess extends AsyncDisposable {
  */
 export async function startWorkerProcess(
   env: Record<string, string>,
-  { until = "started" }: { until?: "started" | "spawned" } = {},
+  { until = "started", flags = [] }: { until?: "started" | "spawned"; flags?: readonly string[] } = {},
 ): Promise<WorkerProcess> {
-  const child = execa(process.execPath, ["--import", "tsx", join(ROOT, "src/cli/main.ts"), "worker"], {
+  const child = execa(process.execPath, ["--import", "tsx", join(ROOT, "src/cli/main.ts"), "worker", ...flags], {
     cwd: ROOT,
     env: { PATH: process.env["PATH"] ?? "", ...env, MANAGER_LOG_LEVEL: "info" },
     extendEnv: false,
@@ -53,12 +58,24 @@ export async function startWorkerProcess(
       { timeoutMs: 60_000, what: "the worker to start", fatal: () => ended },
     );
   }
+  let signalledAtMs = Number.POSITIVE_INFINITY;
+  const signal = (name: NodeJS.Signals) => {
+    signalledAtMs = Math.min(signalledAtMs, performance.now());
+    child.kill(name);
+  };
   return {
     pid,
+    signal,
+    drainedForMs: () => performance.now() - signalledAtMs,
+    async ended() {
+      await waitFor(() => ended, { timeoutMs: 60_000, what: "the worker to end" }).catch((cause) => {
+        throw new Error(`the worker lives:\n${output}`, { cause });
+      });
+    },
     output: () => output,
     kill,
     async terminate() {
-      child.kill("SIGTERM");
+      signal("SIGTERM");
       return (await end).exitCode;
     },
     [Symbol.asyncDispose]: kill,

@@ -53,7 +53,7 @@ test("the main path works on a cluster of three nodes", async () => {
   const waiting = waiter.wait(5_000);
   const submitted = await waitFor(async () => {
     const answer = await post("/v1/vms", "{}");
-    return answer.status === 202 && answer.body;
+    return answer.status === 202 ? answer.body : undefined;
   });
   expect(await waiting).toBe("work");
   const vmId = submitted.id;

@@ -82,7 +82,7 @@ test("moving all that waits keeps its order, thousands at a time, and stays insi
   await world.redis.zadd(prioritized, String(others[0]), "high", String(others[1]), "low");
   await setClock(world, classWidth * 0.9);
   const { record } = await world.store.accept(acceptInput());
-  const waiting = await world.redis.zrange(prioritized, 0, -1);
+  const waiting = await world.redis.zrange(prioritized, "0", "-1");
   expect(waiting).toEqual(["high", ...scores.map((_, i) => `waiting-${i}`), "low"]);
   expect(Number(await world.redis.zscore(prioritized, "high"))).toBe(others[0]);
   expect(Number(await world.redis.zscore(prioritized, "low"))).toBe(others[1]);

@@ -2,22 +2,26 @@ import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { openRedis } from "../../src/queue/connection.ts";
 import { RedisGeneration } from "../../src/queue/generation.ts";
+import { HostRegistry } from "../../src/queue/host-registry.ts";
 import type { ClaimedJob } from "../../src/queue/job-claims.ts";
 import { JobClaims } from "../../src/queue/job-claims.ts";
 import type { LaunchIdentity, Leave, Move } from "../../src/queue/launch-moves.ts";
 import { LaunchStore } from "../../src/queue/launch-store.ts";
 import { LiveConsole } from "../../src/queue/live-console.ts";
+import { LostVms } from "../../src/queue/lost-vms.ts";
+import { type LiveLaunch, Ownership } from "../../src/queue/ownership.ts";
 import { PortSlots } from "../../src/queue/port-slots.ts";
 import { VmQueue } from "../../src/queue/vm-queue.ts";
 import { VmStore } from "../../src/queue/vm-store.ts";
 import { VmUpkeep } from "../../src/queue/vm-upkeep.ts";
+import { hostDescription } from "../helpers/host-descriptions.ts";
 import { acceptInput, KEEP, openQueueWorld } from "../helpers/queue-world.ts";
 import { dumpRedis } from "../helpers/redis-dump.ts";
 import { startRedisProxy } from "../helpers/redis-proxy.ts";
 
 const VM = "11111111-1111-4111-8111-111111111111";
 const TOKEN_PREFIX = "host-a:state:";
-const TOKEN = `${TOKEN_PREFIX}boot:first`;
+const TOKEN = `${TOKEN_PREFIX}boot-1:first`;
 const HOUR_MS = 3_600_000;
 const RANGE = { first: 6100, last: 6101, reserved: [] };
 const RUNNING = { host: "host-a", epoch: 1, address: "127.0.0.1", port: 6100, bootMs: 1 };
@@ -54,6 +58,7 @@ function partsOver(world: ReturnType<typeof openQueueWorld>, url: string) {
   const claims = new JobClaims({ redis, keys, hostId: "host-a", logger });
   return {
     redis,
+    keys,
     queue,
     claims,
     store: new VmStore({ redis, keys, eventsMax: 1_000, keep }),
@@ -62,6 +67,9 @@ function partsOver(world: ReturnType<typeof openQueueWorld>, url: string) {
     ports: new PortSlots({ redis, keys, bootId: "boot-1", range: RANGE }),
     upkeep: new VmUpkeep({ redis, keys, keep }),
     generation: new RedisGeneration({ redis, keys }),
+    ownership: new Ownership({ redis, keys, bootId: "boot-1", tokenPrefix: TOKEN_PREFIX, eventsMax: 1_000 }),
+    hosts: new HostRegistry({ redis, keys }),
+    lostVms: new LostVms({ redis, keys, eventsMax: 1_000, keep }),
     async close() {
       await claims.close();
       await queue.close();
@@ -122,6 +130,23 @@ async function lastPort(parts: Parts): Promise<ClaimedJob> {
   return job;
 }
 const story = { message: "it panicked", story: "story" };
+
+const LOST = { code: "host_lost", message: "host host-a has not been heard of" } as const;
+const HOST = hostDescription({ hostId: "host-a" });
+
+/** What the worker of a VM knows of it, for CHECK and REASSERT. */
+async function liveLaunch({ ownership }: Parts, job: ClaimedJob): Promise<LiveLaunch> {
+  if (!job.data.ok) throw new Error("a job that cannot be read");
+  const snapshot = await ownership.snapshot(VM);
+  const known = { state: "starting", port: 6100, fields: {}, deadlineAtMs: undefined } as const;
+  return { identity: identity(job), snapshot, job: job.data.value, ...known };
+}
+/** A VM whose host has no lease, as a reaper sees it. */
+async function seen(parts: Parts) {
+  const [vm] = await parts.lostVms.look(await parts.lostVms.held());
+  if (vm === undefined) throw new Error("no VM is held");
+  return vm;
+}
 
 const STEPS: readonly Step[] = [
   { does: "ACCEPT", step: ({ store }) => store.accept(input()).then(({ kind, vmId }) => [kind, vmId]) },
@@ -199,6 +224,58 @@ const STEPS: readonly Step[] = [
       await upkeep.purgeExpired(10); // the number may miss the one whose reply was lost
       return store.get(VM);
     },
+  },
+  {
+    does: "CLAIM",
+    before: started,
+    step: ({ ownership }, job) => ownership.claim({ ...identity(job), token: `${TOKEN_PREFIX}boot-1:second` }),
+  },
+  {
+    does: "REASSERT",
+    before: started,
+    step: async (parts, job) => {
+      const live = await liveLaunch(parts, job);
+      await parts.redis.del(parts.keys.record(VM), parts.keys.bull("vm.default", VM));
+      // The second answer is that all is well: it is, and nothing is told twice.
+      return ["reasserted", "ours"].includes((await parts.ownership.reassert(live)).kind);
+    },
+  },
+  {
+    does: "an event of its own",
+    before: started,
+    step: ({ ownership }, { token }) => {
+      const data = { host: "host-a", epoch: 1, port: 6100, pid: 4 };
+      return ownership.note({ vmId: VM, token }, { type: "vm.adopted", data });
+    },
+  },
+  { does: "LEASE_TAKE", step: ({ hosts }) => hosts.take(HOST, HOUR_MS) },
+  {
+    does: "renewing a lease",
+    before: (p) => p.hosts.take(HOST, HOUR_MS),
+    step: ({ hosts }) => hosts.renew(HOST, HOUR_MS),
+  },
+  { does: "LEASE_LEAVE", before: (p) => p.hosts.take(HOST, HOUR_MS), step: ({ hosts }) => hosts.goAway(HOST, HOUR_MS) },
+  {
+    does: "REAP",
+    before: started,
+    step: async (parts) => {
+      const outcome = await parts.lostVms.reap(await seen(parts), { cause: LOST, endProved: false });
+      return ["queued", "changed"].includes(outcome); // the second time it is the reaper's no more
+    },
+  },
+  {
+    does: "FORGET_VM of a marked VM",
+    before: async (parts) => [await started(parts), await remove(parts)],
+    step: async (parts) =>
+      ["removed", "changed"].includes(await parts.lostVms.forget(await seen(parts), { cause: LOST })),
+  },
+  {
+    does: "FORGET_HOST",
+    before: async ({ hosts }) => {
+      for (const hostId of ["host-a", "host-b"]) await hosts.take(hostDescription({ hostId }), HOUR_MS);
+      await hosts.withdraw(HOST);
+    },
+    step: ({ hosts }) => hosts.remove("host-a"),
   },
   { does: "TAKE_PORT", step: ({ ports }) => ports.take({ vmId: VM, epoch: 1, token: TOKEN }) },
   {

@@ -254,10 +254,12 @@ test("a worker's readers do not spin on a Redis that refuses, and go on when it 
   await waitFor(() => onRemoval.mock.calls.length === 1, { timeoutMs: 5_000, what: "the removal to be heard" });
 });
 
-test("a worker's connection finds back by itself when its server takes writes again", async () => {
+test("a worker leaves a server that has become a replica, and finds back by itself when it takes writes again", async () => {
   const { claims, waiting, worker } = await withRunningVm();
+  const connection = await worker.client("ID");
   await redis.call("REPLICAOF", "127.0.0.1", String(await freePort()));
   for (let i = 0; i < 3; i++) await expect(claims.fetch("default", `host-a:s:b:r${i}`)).rejects.toThrow(/^READONLY/);
+  await waitFor(async () => (await worker.client("ID")) !== connection, { what: "another connection" });
   await redis.call("REPLICAOF", "NO", "ONE");
   const job = await waitFor(() => claims.fetch("default", "host-a:s:b:w"), { timeoutMs: 5_000 });
   expect(job.vmId).toBe(waiting);

@@ -51,8 +51,9 @@ function forgetCommand(context: CliContext): Command {
 
 /** Nobody should give a host up by a slip; a program says that it means it. */
 async function confirm(host: HostDetail, { terminal, signal }: CliContext): Promise<void> {
-  const what = host.vms === 1 ? "its VM" : `its ${host.vms} VMs`;
-  const question = `Does nothing run on ${printable(host.id)} any more, and may ${what} be launched elsewhere? [y/N] `;
+  const then =
+    host.vms === 0 ? "" : `, and may ${host.vms === 1 ? "its VM" : `its ${host.vms} VMs`} be launched elsewhere`;
+  const question = `Does nothing run on ${printable(host.id)} any more${then}? [y/N] `;
   const answer = await terminal.ask(question, signal);
   if (answer === undefined) {
     throw new UsageError(`to forget host ${host.id} must be confirmed, and nobody is here to ask`, {

@@ -11,6 +11,7 @@ const COMMANDS = [
   "worker",
   "config",
   "explain",
+  "doctor",
   "submit",
   "ls",
   "get",

@@ -49,6 +49,8 @@ export interface EndFacts {
   readonly otherHosts: boolean;
   /** When workers died in earlier launches of this VM before it was running (Unix ms). */
   readonly crashes: readonly number[];
+  /** Whether a worker that died in this launch died of it, as far as can be told. */
+  readonly isSuspect: boolean;
   readonly backoffMs: number;
   readonly backoffMaxMs: number;
   readonly nowMs: number;
@@ -100,9 +102,9 @@ export function planEnd(facts: EndFacts): Omit<EndPlan, "v" | "tail"> {
 }
 
 /** Those that still count; a worker that died in this launch is one more. */
-function recentCrashes({ crashes, end, nowMs }: EndFacts): number[] {
+function recentCrashes({ crashes, isSuspect, end, nowMs }: EndFacts): number[] {
   const recent = crashes.filter((atMs) => nowMs - atMs < POISON_WINDOW_MS);
-  return end.kind === "failure" && end.cause.code === "worker_crashed" ? [...recent, nowMs] : recent;
+  return isSuspect && end.kind === "failure" && end.cause.code === "worker_crashed" ? [...recent, nowMs] : recent;
 }
 
 function removal(reason: "requested" | "ttl" | "queue_timeout") {

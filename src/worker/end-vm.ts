@@ -149,6 +149,7 @@ async function planFor(deps: EndDeps, launch: Launch, end: LaunchEnd, outputs: V
     retryComputation: launch.spec.retryComputation ?? false,
     otherHosts: otherHosts ?? false,
     crashes: launch.crashes,
+    isSuspect: launch.crashes.length === 0 || launch.record.bootsAlone,
     backoffMs: config.launch.backoffMs,
     backoffMaxMs: config.launch.backoffMaxMs,
     nowMs: clock.nowMs(),

@@ -148,7 +148,7 @@ async function publishRunning(deps: QemuLaunchDeps, { launch, stop }: QemuOrder,
     { launch, stop },
     {
       to: "running",
-      fields: { address, runningAtMs: String(runningAtMs) },
+      fields: { address, runningAtMs: String(runningAtMs), crashes: null },
       event: { type: "vm.running", data: { host, epoch, address, port, bootMs } },
       progress: { address: `${address}:${port}` },
       ttlMs: ttl,

@@ -40,6 +40,8 @@ export const LocalRecord = z.strictObject({
   address: z.string().nullable(),
   runningAtMs: z.int().nullable(),
   deadlineAtMs: z.int().nullable(),
+  /** It has begun to boot, as the only one: noted for VMs in whose launches workers have died. */
+  bootsAlone: z.boolean(),
   /** Why it is being stopped, where no removal mark says so. */
   stopReason: z.enum(["released", "boot_timeout"]).nullable(),
 });
@@ -71,7 +73,14 @@ export function parseLocalRecord(stored: z.infer<typeof StoredRecord>, path: str
   return current.data;
 }
 
-const UNKNOWN = { snapshot: null, address: null, runningAtMs: null, deadlineAtMs: null, stopReason: null } as const;
+const UNKNOWN = {
+  snapshot: null,
+  address: null,
+  runningAtMs: null,
+  deadlineAtMs: null,
+  bootsAlone: false,
+  stopReason: null,
+} as const;
 
 /** The record of a job that was just fetched. Data that nobody can read becomes an empty request. */
 export function newLocalRecord(

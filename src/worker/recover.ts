@@ -51,7 +51,8 @@ export async function recoverUnknownJobs(deps: RecoverDeps): Promise<void> {
     try {
       const paths = files.paths(job);
       await files.makeDirectory(paths);
-      const known = await files.readRecord(paths).catch(() => undefined);
+      const known = await readRecord(deps, job, paths);
+      if (known === "left alone") continue;
       const living = machine.livingOf(vmId)[0];
       const record = known ?? rebuilt(host, job, await store.get(vmId), living, clock.nowMs());
       await files.writeRecord(paths, record);

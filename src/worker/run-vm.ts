@@ -7,7 +7,7 @@ import type { LaunchEnd } from "./end-plan.ts";
 import { type EndDeps, finishEnd, toLaunchEnd, writeEndPlan } from "./end-vm.ts";
 import type { Launch } from "./launch.ts";
 import { launchQemu, type QemuLaunchDeps } from "./launch-qemu.ts";
-import type { InHand } from "./move-vm.ts";
+import { type InHand, saveLaunch } from "./move-vm.ts";
 import { persistently } from "./persistently.ts";
 import type { StopRequest } from "./stop-request.ts";
 import { type SuperviseDeps, stopEnd, superviseVm } from "./supervise-vm.ts";
@@ -68,7 +68,7 @@ async function launchAndSupervise(
   const living = deps.machine.livingOf(identity.vmId)[0];
   if (living !== undefined)
     throw new LaunchFailure("internal", `process ${living.pid} of this VM still lives on the host`);
-  const leaveGate = await deps.boots.enter(stop.signal);
+  const leaveGate = await enterGate(deps, launch, stop);
   // A guest that is never ready must not block the others.
   const longEnough = after(deps, BOOT_PLACE_MAX_MS, leaveGate);
   const bootLimit = limitBoot(deps, launch, stop); // from here on: waiting for a place is not the guest's fault
@@ -88,6 +88,22 @@ async function launchAndSupervise(
     longEnough.abort();
     bootLimit.abort();
     leaveGate();
+  }
+}
+
+/**
+ * A VM in whose launches workers have died boots alone, which is on disk before it does: if this worker dies as well,
+ * the VM is the one that counts as its death's cause, and not whoever waited beside it.
+ */
+async function enterGate(deps: RunVmDeps, launch: Launch, stop: StopRequest): Promise<() => void> {
+  if (launch.crashes.length === 0) return deps.boots.enter(stop.signal);
+  const leave = await deps.boots.enter(stop.signal, "alone");
+  try {
+    await saveLaunch(deps, launch, { bootsAlone: true });
+    return leave;
+  } catch (error) {
+    leave();
+    throw error;
   }
 }
 

@@ -110,7 +110,8 @@ export class Clients {
     const submission: Submission = { key, body, attempts: op.attempts, plan: op, vmId: undefined, isRemoved: false };
     this.#submissions.push(submission);
     await this.#send(submission, op.careless);
-    if (op.removeAfterMs === undefined || submission.vmId === undefined) return;
+    if (this.#insists && !isStayer(op)) return this.#remove(submission, true); // accepted when the others were removed
+    if (op.removeAfterMs === undefined) return;
     await delay(op.removeAfterMs);
     await this.#remove(submission, op.force);
   }

@@ -17,4 +17,4 @@ const r = await runChaos(plan, { maxVms: 6, bin: process.env["BIN"], keep: proce
 console.log(describeViolations(r));
 writeHistory("/tmp/ct/last.jsonl", r.history);
 console.log(r.history.length, "entries");
-setTimeout(()=>console.log(process.getActiveResourcesInfo()), 3000).unref();
+setTimeout(() => console.log(process.getActiveResourcesInfo()), 3000).unref();

@@ -34,23 +34,38 @@ export function livesOf(history: History): readonly Life[] {
   return lives;
 }
 
-/** A pid may come again: what was seen belongs to the last launch before it. */
+/** A launch notes itself a moment after its process is there, later still on a busy machine. */
+const NOTED_MS = 2_000;
+
+/** A pid may come again: what was seen belongs to the launch of that VM next to it. */
 function livesOfPid(launches: readonly Entry<"launch">[], seen: readonly Entry<"qemu">[], endMs: number): Life[] {
-  const early = launches[0]?.t ?? Number.POSITIVE_INFINITY;
-  const strays = seen.filter(({ t, value }) => value.what === "up" && t + CLOCK_SLACK_MS < early);
+  const ups = seen.filter(({ value }) => value.what === "up");
+  const isOf = (up: Entry<"qemu">, launch: Entry<"launch">) =>
+    up.vmId === launch.vmId && up.value.epoch === launch.value.epoch && up.t + NOTED_MS >= launch.t;
   const starts = [
-    ...strays.map(({ t, vmId, value }) => ({ t, vmId, value: { ...value, mode: "unannounced" } })),
-    ...launches,
+    ...launches.map((launch) => ({ launch, up: ups.find((up) => isOf(up, launch)) })),
+    ...ups.filter((up) => !launches.some((launch) => isOf(up, launch))).map((up) => ({ launch: undefined, up })),
   ];
-  return starts.map(({ t, vmId = "", value: { pid, host, epoch, mode } }, index) => {
-    const nextMs = starts[index + 1]?.t ?? Number.POSITIVE_INFINITY;
-    const mine = seen.filter((entry) => entry.t + CLOCK_SLACK_MS >= t && entry.t < nextMs);
+  return starts.flatMap(({ launch, up }): Life[] => {
+    const first = launch ?? up;
+    if (first === undefined) return [];
+    const { vmId = "", value } = first;
+    const fromMs = Math.min(first.t, up?.t ?? first.t);
+    const mine = up === undefined ? [] : seen.filter((entry) => entry.t >= up.t && entry.vmId === up.vmId);
     const gone = mine.find((entry) => entry.value.what === "gone");
-    const wasSeen = mine.some((entry) => entry.value.what === "up");
-    const untilMs = wasSeen ? (gone?.value.lastSeenMs ?? endMs) : t;
-    const port = mine.find((entry) => entry.value.what === "port")?.value.port;
-    const ended = !wasSeen || gone !== undefined;
-    return { vmId, epoch, host, pid, mode, fromMs: t, untilMs: Math.max(t, untilMs), ended, port };
+    return [
+      {
+        vmId,
+        epoch: value.epoch,
+        host: value.host,
+        pid: value.pid,
+        mode: launch?.value.mode ?? "unannounced",
+        fromMs,
+        untilMs: Math.max(fromMs, up === undefined ? fromMs : (gone?.value.lastSeenMs ?? endMs)),
+        ended: up === undefined || gone !== undefined,
+        port: mine.find((entry) => entry.value.what === "port")?.value.port,
+      },
+    ];
   });
 }
 

@@ -1,12 +1,11 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { FAIL_POINTS } from "../../src/worker/fail-points.ts";
 import { startDrover } from "../helpers/drover.ts";
+import { launchPaths } from "../helpers/launch-paths.ts";
 import { expectAgreement } from "../helpers/leftovers.ts";
 import { killMachine, machineOf, pressPowerButton } from "../helpers/machine-of.ts";
 import { machinesOf } from "../helpers/machine-traces.ts";
-import { launchPaths } from "../helpers/launch-paths.ts";
 import { removeAll } from "../helpers/shared-drover.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { startWorkerProcess } from "../helpers/worker-process.ts";
@@ -24,7 +23,10 @@ describe("the next worker of a host", () => {
       expect(await worker.terminate(), worker.output()).toBe(0);
       expect(performance.now() - beganMs, "SIGTERM ends a worker within 10 s").toBeLessThan(10_000);
     } else await worker.kill();
-    expect(vmIds.map((vmId) => machineOf(vmId)), "no VM was touched").toEqual(before);
+    expect(
+      vmIds.map((vmId) => machineOf(vmId)),
+      "no VM was touched",
+    ).toEqual(before);
 
     await host.runWorker();
     for (const vmId of vmIds) await host.untilEvent(vmId, "vm.adopted");
@@ -36,7 +38,8 @@ describe("the next worker of a host", () => {
     await pressPowerButton(launchPaths(host, first));
     await host.until(first, "completed");
     killMachine(third, "SIGKILL");
-    expect(await host.until(third, "running")).toMatchObject({ epoch: 1 + 1, attempts: { made: 1 } });
+    await host.untilEvent(third, "vm.retrying");
+    expect(await host.until(third, "running")).toMatchObject({ epoch: 2, attempts: { made: 1 } });
     await removeAll(host);
     await expectAgreement(host);
   });
@@ -114,7 +117,6 @@ describe("the next worker of a host", () => {
     await worker.kill();
     killMachine(vmId, "SIGKILL");
     const file = launchPaths(host, vmId).record;
-    const { writeFileSync } = await import("node:fs");
     const record = JSON.parse(readFileSync(file, "utf8"));
     writeFileSync(file, JSON.stringify({ ...record, pid: process.pid }));
     await host.runWorker();
@@ -128,18 +130,21 @@ const BEFORE_RUNNING = FAIL_POINTS.slice(0, FAIL_POINTS.indexOf("L10-running"));
 const AT_THE_END = FAIL_POINTS.slice(FAIL_POINTS.indexOf("L11-stopping"), FAIL_POINTS.indexOf("A1-claimed"));
 
 describe("a worker that is killed", () => {
-  test.each(BEFORE_RUNNING)("at %s: the launch is undone and the VM runs in a higher epoch, no attempt used", async (point) => {
-    await using host = await startDrover({ rom: "obedient", worker: false });
-    await using worker = await startWorkerProcess({ ...host.env, DROVER_FAILPOINT: `${point}:kill` });
-    const vmId = await host.submit();
-    await worker.ended();
-    await host.runWorker();
-    expect(await host.until(vmId, "running")).toMatchObject({ epoch: 2, attempts: { made: 0 } });
-    expect(machinesOf(new Set([vmId]))).toHaveLength(1);
-    await expectAgreement(host);
-    await removeAll(host);
-    await expectAgreement(host);
-  });
+  test.each(BEFORE_RUNNING)(
+    "at %s: the launch is undone and the VM runs in a higher epoch, no attempt used",
+    async (point) => {
+      await using host = await startDrover({ rom: "obedient", worker: false });
+      await using worker = await startWorkerProcess({ ...host.env, DROVER_FAILPOINT: `${point}:kill` });
+      const vmId = await host.submit();
+      await worker.ended();
+      await host.runWorker();
+      expect(await host.until(vmId, "running")).toMatchObject({ epoch: 2, attempts: { made: 0 } });
+      expect(machinesOf(new Set([vmId]))).toHaveLength(1);
+      await expectAgreement(host);
+      await removeAll(host);
+      await expectAgreement(host);
+    },
+  );
 
   test("right after it told that the VM runs: the VM runs on", async () => {
     await using host = await startDrover({ rom: "obedient", worker: false });
@@ -203,6 +208,7 @@ describe("a worker that is killed", () => {
     const env = { ...host.env, DROVER_FAILPOINT: "L8-identified@poison:abort" };
     const good = await host.submit();
     const poison = await host.submit({ name: "poison" });
+    // After the first death both are suspects; each boots alone then, and the good one comes to run.
     for (let deaths = 0; deaths < 3; deaths++) {
       await using worker = await startWorkerProcess(env, { until: "spawned" });
       await worker.ended();
@@ -259,12 +265,4 @@ describe("a worker that gets SIGTERM", () => {
     expect(await host.get(vmId)).toMatchObject({ state: "queued", attempts: { made: 0 } });
     await expectAgreement(host);
   });
-});
-
-test("the directory that a test of this file looks into is the launch's own", async () => {
-  await using host = await startDrover({ rom: "obedient" });
-  const vmId = await host.submit();
-  await host.until(vmId, "running");
-  expect(launchPaths(host, vmId).dir).toBe(join(host.stateDir, "vms", vmId, "1"));
-  await removeAll(host);
 });

@@ -47,9 +47,10 @@ test("it stays flat while no worker runs", async () => {
     what: "twenty looks at the disk",
   });
   expect(Math.max(...sizes)).toBeLessThan(MIB);
-  await alone.chooseGuest("poweroff");
   await alone.runWorker();
-  await alone.until(vmId, "completed");
+  await alone.untilEvent(vmId, "vm.adopted");
+  await alone.remove(vmId, "?force=true");
+  await alone.until(vmId, "removed");
 });
 
 async function redisBytes(): Promise<number> {

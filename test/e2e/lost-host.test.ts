@@ -31,7 +31,9 @@ type Fault = "killed" | "frozen" | "cut off";
 /** A second machine of the fleet: its own state directory, ports and connection to Redis, and a worker that can be lost. */
 async function startHost(fleet: Drover, id: string, policy: Policy) {
   const scope = new Scope();
-  const stateDir = scope.own(mkdtempSync(join(tmpdir(), "drv-")), (dir) => rmSync(dir, { recursive: true, force: true }));
+  const stateDir = scope.own(mkdtempSync(join(tmpdir(), "drv-")), (dir) =>
+    rmSync(dir, { recursive: true, force: true }),
+  );
   const proxy = scope.own(await startRedisProxy(fleet.redis.url), (opened) => opened[Symbol.asyncDispose]());
   const ports = nextPorts();
   const env: Record<string, string> = {
@@ -81,28 +83,38 @@ async function lose(host: Awaited<ReturnType<typeof startHost>>, fault: Fault) {
   }
 }
 
-
 describe.concurrent("a lost host", () => {
-  test.each(["killed", "frozen", "cut off"] as const)("under `hold`, %s: its VM is never launched elsewhere, and runs on", async (fault) => {
-    await using fleet = await startDrover({ rom: "idle", worker: false, env: TIMING });
-    await using host = await startHost(fleet, "lost", "hold");
-    const vmId = await fleet.submit();
-    await fleet.until(vmId, "running");
-    await using _other = await startHost(fleet, "other", "hold");
-    using copies = watchCopies(vmId);
-    const machine = machineOf(vmId);
-    const lostAtMs = performance.now();
-    const heal = await lose(host, fault);
-    await waitFor(async () => (await fleet.get(vmId)).hostStatus === "unreachable", { what: "the host to be missed" });
-    await waitFor(() => performance.now() - lostAtMs > 2 * AFTER_MS, { timeoutMs: 20_000, what: "twice the patience" });
-    expect(await fleet.get(vmId)).toMatchObject({ state: "running", host: "lost", epoch: 1 });
-    await heal();
-    await waitFor(async () => (await fleet.get(vmId)).hostStatus === "live", { timeoutMs: 20_000, what: "the return" });
-    expect(machineOf(vmId)).toEqual(machine);
-    await fleet.remove(vmId);
-    await fleet.until(vmId, "removed");
-    expect(copies.overlaps()).toBe(0);
-  });
+  test.each(["killed", "frozen", "cut off"] as const)(
+    "under `hold`, %s: its VM is never launched elsewhere, and runs on",
+    async (fault) => {
+      await using fleet = await startDrover({ rom: "idle", worker: false, env: TIMING });
+      await using host = await startHost(fleet, "lost", "hold");
+      const vmId = await fleet.submit();
+      await fleet.until(vmId, "running");
+      await using _other = await startHost(fleet, "other", "hold");
+      using copies = watchCopies(vmId);
+      const machine = machineOf(vmId);
+      const lostAtMs = performance.now();
+      const heal = await lose(host, fault);
+      await waitFor(async () => (await fleet.get(vmId)).hostStatus === "unreachable", {
+        what: "the host to be missed",
+      });
+      await waitFor(() => performance.now() - lostAtMs > 2 * AFTER_MS, {
+        timeoutMs: 20_000,
+        what: "twice the patience",
+      });
+      expect(await fleet.get(vmId)).toMatchObject({ state: "running", host: "lost", epoch: 1 });
+      await heal();
+      await waitFor(async () => (await fleet.get(vmId)).hostStatus === "live", {
+        timeoutMs: 20_000,
+        what: "the return",
+      });
+      expect(machineOf(vmId)).toEqual(machine);
+      await fleet.remove(vmId);
+      await fleet.until(vmId, "removed");
+      expect(copies.overlaps()).toBe(0);
+    },
+  );
 
   const RERUN = (["rerun, keep", "rerun, stop"] as const).flatMap((policy) =>
     (["killed", "frozen", "cut off"] as const).map((fault) => [policy, fault] as const),

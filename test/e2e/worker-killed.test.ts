@@ -44,7 +44,7 @@ async function fetchSilently(host: Drover, vmId: string): Promise<void> {
 }
 
 describe("after a worker was killed, the next one of the host", () => {
-  test("undoes launches at whatever step they were and runs the VMs again, without using an attempt", async () => {
+  test("undoes launches that had not come to run, without using an attempt, and keeps those that had", async () => {
     using qemu = makeGatedQemu();
     const env = { DROVER_MAX_BOOTS: "1", MANAGER_QEMU_BIN_PATH: qemu.binPath };
     await using host = await startDrover({ rom: "obedient", worker: false, env });
@@ -66,13 +66,16 @@ describe("after a worker was killed, the next one of the host", () => {
     qemu.lift();
 
     await host.runWorker();
-    for (const vmId of vmIds) {
+    await host.untilEvent(running, "vm.adopted");
+    expect(await host.get(running)).toMatchObject({ state: "running", epoch: 1 });
+    for (const vmId of [starting, preparing]) {
       const used = vmId === preparing ? 1 : 0;
       expect(await host.until(vmId, "running")).toMatchObject({ epoch: 2 + used, attempts: { made: used } });
       const again = (await host.events(vmId)).find(({ data }) => data["reason"] === "requeued");
       expect(again?.data).toMatchObject({ cause: { code: "worker_crashed" } });
     }
-    expect(machinesOf(new Set(vmIds)).filter(({ pid }) => before.some((old) => old.pid === pid))).toEqual([]);
+    const kept = machinesOf(new Set(vmIds)).filter(({ pid }) => before.some((old) => old.pid === pid));
+    expect(kept.map(({ uuid }) => uuid)).toEqual([running]);
     await expectAgreement(host);
     await removeAll(host);
     await expectAgreement(host);
@@ -183,27 +186,47 @@ describe("after a worker was killed, the next one of the host", () => {
     await expectAgreement(host);
   });
 
-  test("sets a damaged record aside, without its secrets, and every VM runs again all the same", async () => {
+  test("makes a damaged record again from what Redis says, and the VM runs on", async () => {
     await using host = await startDrover({ rom: "obedient", worker: false });
     await using worker = await startWorkerProcess(host.env);
     const vmIds = [await host.submit(), await host.submit()];
-    const [damaged = "", good = ""] = vmIds;
+    const [damaged = "", empty = ""] = vmIds;
     for (const vmId of vmIds) await host.until(vmId, "running");
-    const old = vmIds.map((vmId) => machineOf(vmId).pid);
+    const before = vmIds.map((vmId) => machineOf(vmId));
     await worker.kill();
     writeFileSync(join(launchDir(host, damaged), "record.json"), '{"v":1,"vmId":');
+    writeFileSync(join(launchDir(host, empty), "record.json"), "");
 
     await host.runWorker();
-    expect(await host.until(good, "running")).toMatchObject({ epoch: 2, attempts: { made: 0 } });
+    for (const vmId of vmIds) await host.untilEvent(vmId, "vm.adopted");
+    expect(vmIds.map((vmId) => machineOf(vmId))).toEqual(before);
+    expect(host.logs()).toContain("damaged");
+    await expectAgreement(host);
+    await removeAll(host);
+    await expectAgreement(host);
+  });
+
+  test("sets aside a record of another host, without its secrets, and leaves alone that of a newer version", async () => {
+    await using host = await startDrover({ rom: "obedient", worker: false });
+    await using worker = await startWorkerProcess(host.env);
+    const vmIds = [await host.submit(), await host.submit()];
+    const [foreign = "", newer = ""] = vmIds;
+    for (const vmId of vmIds) await host.until(vmId, "running");
+    await worker.kill();
+    for (const vmId of vmIds) killMachine(vmId, "SIGKILL");
+    const file = (vmId: string) => join(launchDir(host, vmId), "record.json");
+    const record = JSON.parse(readFileSync(file(foreign), "utf8"));
+    writeFileSync(file(foreign), JSON.stringify({ ...record, hostId: "somebody", stateId: crypto.randomUUID() }));
+    writeFileSync(file(newer), JSON.stringify({ ...JSON.parse(readFileSync(file(newer), "utf8")), v: 99 }));
+    await host.client.del(host.keys.record(foreign)); // else it would be made again from Redis
+
+    await host.runWorker();
     const kept = filesBelow(join(host.stateDir, "quarantine")).map((path) => path.split("/").slice(1).join("/"));
     expect(kept).toContain("record.json");
     expect(kept.filter((path) => /env|certs|OVMF|disk/.test(path))).toEqual([]);
-    expect(host.logs()).toContain("damaged");
-    expect(await host.until(damaged, "running")).toMatchObject({ epoch: 2, attempts: { made: 0 } });
-    expect(machinesOf(new Set(vmIds)).filter(({ pid }) => old.includes(pid))).toEqual([]);
-    expect(listeningPorts(host.ports)).toHaveLength(2);
-    await removeAll(host);
-    await expectAgreement(host, { files: /^quarantine\// });
+    expect(existsSync(file(newer)), "a newer version may read it").toBe(true);
+    expect(host.logs()).toContain("start a newer one");
+    expect((await host.get(newer)).state).toBe("running");
   });
 });
 

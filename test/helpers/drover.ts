@@ -80,7 +80,9 @@ export async function startDrover(options: DroverOptions = {}) {
   );
   /** A worker of this host, with other variables if wanted. It ends with the world at the latest. */
   const runWorker = async (over: Record<string, string> = {}): Promise<StartedWorker> =>
-    scope.own(await startWorker({ config: loadConfig({ ...env, ...over }).config, logger }), (worker) => worker.stop("stop"));
+    scope.own(await startWorker({ config: loadConfig({ ...env, ...over }).config, logger }), (worker) =>
+      worker.stop("stop"),
+    );
   const worker = options.worker === false ? undefined : await runWorker();
 
   const call = async (path: string, init: RequestInit = {}) => fetch(`${api.url}${path}`, init);

@@ -50,7 +50,7 @@ export async function startSentinels(): Promise<SentinelWorld> {
         "bind 127.0.0.1",
         `sentinel monitor ${MASTER_NAME} 127.0.0.1 ${masterPort} 2`,
         `sentinel down-after-milliseconds ${MASTER_NAME} ${DOWN_AFTER_MS}`,
-        `sentinel failover-timeout ${MASTER_NAME} 3000`,
+        `sentinel failover-timeout ${MASTER_NAME} 1500`,
       ].join("\n"),
     );
     const sentinel = execa("redis-server", [config, "--sentinel"], { stdio: "ignore", reject: false });

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -288,6 +289,8 @@ test("a guard whose state directory is gone ends once no VM of it lives", async 
   await rm(world.stateDir, { recursive: true });
   await expectEnded(qemu, 3_000 + MARGIN_MS);
   await waitFor(() => findGuards(stateId).length === 0);
+  await expect(open()).rejects.toMatchObject({ code: "internal_error" }); // and is not made anew for a guard
+  expect(existsSync(world.stateDir)).toBe(false);
 });
 
 /** The guard looks at its order each second. */

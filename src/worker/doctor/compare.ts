@@ -115,7 +115,7 @@ function processChecks(process: LocalProcess, facts: ComparisonFacts): readonly 
 
 function launchChecks(launch: LocalLaunch, facts: ComparisonFacts): readonly Check[] {
   const { vmId, epoch, record } = launch;
-  const { processes, workerLives } = facts;
+  const { processes, workerLives, queue } = facts;
   const name = `launch ${epoch} of VM ${vmId}`;
   if (record === "damaged") {
     const todo = workerLives ? SOON : "The worker's next start sets it aside in quarantine/ and gives the VM back.";
@@ -128,7 +128,8 @@ function launchChecks(launch: LocalLaunch, facts: ComparisonFacts): readonly Che
   }
   if (workerLives || processes.some((process) => process.vmId === vmId && process.epoch === epoch)) return [];
   const evidence = evidenceAgainst(launch, facts);
-  if (evidence === undefined && record !== "none") {
+  const isSettled = evidence !== undefined && queue?.activeJobs.some((job) => job.vmId === vmId) === false;
+  if (!isSettled && record !== "none") {
     return [warning("launch_unfinished", `${name} has files here, no QEMU, and no worker to finish it`, START_WORKER)];
   }
   const why = evidence === undefined ? "nothing was launched from them" : `the VM ${evidence}`;

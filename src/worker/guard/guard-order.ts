@@ -37,9 +37,11 @@ export function guardFiles(stateDir: string): GuardFiles {
   };
 }
 
-/** Makes the directory, mode 0700. It may exist already. */
+/** Makes the directory, mode 0700. It may exist already; the state directory must: one that was deleted stays so. */
 export async function makeGuardDirectory(stateDir: string): Promise<void> {
-  await mkdir(guardFiles(stateDir).dir, { recursive: true, mode: 0o700 });
+  await mkdir(guardFiles(stateDir).dir, { mode: 0o700 }).catch((error: unknown) => {
+    if (errnoOf(error) !== "EEXIST") throw error;
+  });
 }
 
 /**

@@ -80,7 +80,7 @@ const LIBRARIES = {
     decode: (value: unknown) => fromJson(parse(text(value))),
     encode: (value: unknown) => JSON.stringify(toJson(value)),
   }),
-  cmsgpack: library({ unpack: (value: unknown) => fromJson(unpackMessage(Buffer.from(text(value), "latin1"))) }),
+  cmsgpack: library({ unpack: (value: unknown) => fromMessage(unpackMessage(Buffer.from(text(value), "latin1"))) }),
 };
 
 function parse(json: string): unknown {
@@ -96,6 +96,14 @@ function fromJson(value: unknown): unknown {
   if (Array.isArray(value)) return LuaTable.ofList(value.map(fromJson));
   if (typeof value !== "object") return value;
   return library(Object.fromEntries(Object.entries(value).map(([key, each]) => [key, fromJson(each)])));
+}
+
+/** In a message nil is nil. */
+function fromMessage(value: unknown): unknown {
+  if (value === null) return undefined;
+  if (Array.isArray(value)) return LuaTable.ofList(value.map(fromMessage));
+  if (typeof value !== "object") return value;
+  return library(Object.fromEntries(Object.entries(value as object).map(([key, each]) => [key, fromMessage(each)])));
 }
 
 /** A table without anything in it is an object, as with cjson. */

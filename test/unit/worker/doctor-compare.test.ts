@@ -90,6 +90,11 @@ test.each<[string, ComparisonFacts, readonly (string | [string, string])[]]>([
     [["files_left", "remove_directory"]],
   ],
   [
+    "files of an ended VM whose job is not settled",
+    facts({ ...ALONE, processes: [] }, { vms: known({ state: "removed" }) }),
+    ["launch_unfinished"],
+  ],
+  [
     "files from before the intent",
     facts({ ...ALONE, processes: [], launches: [{ ...LAUNCH, record: "none" }] }),
     [["files_left", "remove_directory"]],

@@ -14,7 +14,8 @@ const facts = (over: Partial<EndFacts>): EndFacts => ({
   backoffMaxMs: 10_000,
   nowMs: 1_000_000,
   crashes: [],
-    random: 0.5,
+  isSuspect: true,
+  random: 0.5,
   ...over,
 });
 const failure = (code: keyof typeof CAUSES) => ({ kind: "failure", cause: { code, message: "why" } }) as const;

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { DroverError } from "../contract/errors.ts";
-import { waitUntil } from "../runtime/bounded-wait.ts";
+import { pause, waitUntil } from "../runtime/bounded-wait.ts";
 
 /** The steps of a launch and its end at which a worker can be made to die (L1 to L12 of the fault matrix). */
 export const FAIL_POINTS = [
@@ -25,7 +25,7 @@ export const FAIL_POINTS = [
 ] as const;
 export type FailPoint = (typeof FAIL_POINTS)[number];
 
-const ACTIONS = ["kill", "stop", "abort", "throw", "hold", "busy"] as const;
+const ACTIONS = ["kill", "stop", "abort", "throw", "hold", "pause", "busy"] as const;
 type Action = (typeof ACTIONS)[number];
 
 interface Trap {
@@ -40,6 +40,8 @@ interface Trap {
 
 /** How long `hold` and `busy` last at most: a test that forgot them ends too. */
 const HOLD_MAX_MS = 60_000;
+/** Long enough for a test to do something meanwhile. */
+const PAUSE_MS = 1_000;
 
 /**
  * Places in the code where a test makes the worker die, freeze or fail: `DROVER_FAILPOINT=L7-spawned:kill`,
@@ -86,6 +88,9 @@ export class FailPoints {
         throw new Error(`fail point ${point}`);
       case "hold":
         return this.#hold();
+      case "pause":
+        await pause(PAUSE_MS, this.#released.signal).catch(() => undefined); // released: it goes on at once
+        return;
       case "busy": {
         const endMs = performance.now() + HOLD_MAX_MS;
         while (performance.now() < endMs && !this.#released.signal.aborted);

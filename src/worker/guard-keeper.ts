@@ -39,9 +39,9 @@ export class GuardKeeper {
     return this.#link === undefined || this.#link.leftMs() > 0;
   }
 
-  /** The lease was renewed by a command that was sent `agoMs` before. */
-  async noteRenewal(agoMs: number): Promise<void> {
-    await this.#refresh(uptimeMs() - agoMs);
+  /** The lease was renewed by a command that was sent at this moment of `uptimeMs`. */
+  async noteRenewal(sinceUptimeMs: number): Promise<void> {
+    await this.#refresh(sinceUptimeMs);
   }
 
   /** The worker's loop turns. Counts where VMs are to run on while Redis is out of reach. */

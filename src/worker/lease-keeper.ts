@@ -22,6 +22,14 @@ export interface LeaseKeeperOptions {
   readonly logger: Logger;
 }
 
+export interface RenewalHooks {
+  readonly isTurning: () => boolean;
+  /** Read right before a renewal is sent: what the lease is counted from. */
+  readonly stamp?: (() => number) | undefined;
+  /** Called after every success, with the stamp of its sending. */
+  readonly onRenewed?: ((stamp: number) => void) | undefined;
+}
+
 /**
  * Holds the lease of this host id: takes it, renews it while the worker's loop really turns, gives it back. What the
  * host says of itself goes with every renewal.
@@ -79,10 +87,10 @@ export class LeaseKeeper {
 
   /**
    * Begins to renew. `isTurning` says whether the worker's loop really turns: while it does not, the lease is left to
-   * lapse. `onRenewed` is called after every success, with how long ago the renewal was sent.
+   * lapse.
    */
-  start({ isTurning, onRenewed }: { isTurning: () => boolean; onRenewed?: (agoMs: number) => void }): void {
-    this.#loop ??= this.#run(isTurning, onRenewed ?? (() => undefined));
+  start({ isTurning, stamp, onRenewed }: RenewalHooks): void {
+    this.#loop ??= this.#run({ isTurning, stamp, onRenewed });
   }
 
   /** Whether nobody else can have this host id now, whatever Redis would say. Without it nothing is fetched. */
@@ -119,7 +127,7 @@ export class LeaseKeeper {
     }
   }
 
-  async #run(isTurning: () => boolean, onRenewed: (agoMs: number) => void): Promise<void> {
+  async #run({ isTurning, stamp = () => 0, onRenewed = () => undefined }: RenewalHooks): Promise<void> {
     const { clock, renewMs, logger } = this.#options;
     const { signal } = this.#stopping;
     let dueAt = clock.monotonicMs() + renewMs;
@@ -129,8 +137,8 @@ export class LeaseKeeper {
       dueAt = clock.monotonicMs() + renewMs;
       if (!this.#noteTurning(isTurning())) continue;
       try {
-        const sentAt = clock.monotonicMs();
-        if (await this.#renew()) onRenewed(clock.monotonicMs() - sentAt);
+        const sentAt = stamp();
+        if (await this.#renew()) onRenewed(sentAt);
       } catch (error) {
         logger.warn({ err: error }, "renewing the lease failed; it is tried again");
       }

@@ -29,6 +29,7 @@ import { Breaker } from "./breaker.ts";
 import { describeHost } from "./describe-host.ts";
 import { FailPoints } from "./fail-points.ts";
 import { FetchLoop } from "./fetch-loop.ts";
+import { uptimeMs } from "./guard/uptime.ts";
 import { GuardKeeper } from "./guard-keeper.ts";
 import { openHostState } from "./host-state.ts";
 import { launchFiles } from "./launch-files.ts";
@@ -209,7 +210,11 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     }),
   ];
   loop.start();
-  lease.start({ isTurning: () => loop.isTurning(), onRenewed: (agoMs) => void guard.noteRenewal(agoMs) });
+  lease.start({
+    isTurning: () => loop.isTurning(),
+    stamp: uptimeMs,
+    onRenewed: (sinceMs) => void guard.noteRenewal(sinceMs),
+  });
   rounds.start();
   sweeper.start();
   reaper.start();

@@ -221,6 +221,45 @@ describe("a worker that is killed", () => {
   });
 });
 
+describe("a removal", () => {
+  test.each(BEFORE_RUNNING)("at %s of a launch: it is removed once, and never runs", async (point) => {
+    const env = { DROVER_FAILPOINT: `${point}:pause` };
+    await using host = await startDrover({ rom: "obedient", env });
+    const vmId = await host.submit();
+    await waitFor(() => host.logs().includes("fail point reached"), { intervalMs: 5, what: "the fail point" });
+    await Promise.all([host.remove(vmId), host.remove(vmId)]);
+    await host.until(vmId, "removed");
+    await expectAgreement(host);
+    const types = (await host.events(vmId)).map(({ type }) => type);
+    expect(types.filter((type) => type === "vm.removed")).toHaveLength(1);
+    expect(types).not.toContain("vm.running");
+  });
+});
+
+describe("fewer slots than VMs", () => {
+  test("after a restart kill none of them, and nothing is fetched until there is room", async () => {
+    await using host = await startDrover({ rom: "obedient", worker: false, env: { MANAGER_MAX_VMS: "3" } });
+    await using worker = await startWorkerProcess(host.env);
+    const vmIds = [await host.submit(), await host.submit(), await host.submit()];
+    for (const vmId of vmIds) await host.until(vmId, "running");
+    const machines = vmIds.map((vmId) => machineOf(vmId));
+    await worker.terminate();
+    const waiting = await host.submit();
+    await host.runWorker({ MANAGER_MAX_VMS: "2" });
+    for (const vmId of vmIds) await host.untilEvent(vmId, "vm.adopted");
+    expect(vmIds.map((vmId) => machineOf(vmId))).toEqual(machines);
+    const [first = "", second = "", third = ""] = vmIds;
+    await host.remove(first);
+    await host.until(first, "removed");
+    await expectAgreement(host);
+    expect((await host.get(waiting)).state, "two still run").toBe("queued");
+    await host.remove(second);
+    await host.until(waiting, "running");
+    expect(machineOf(third)).toEqual(machines[2]);
+    await removeAll(host);
+  });
+});
+
 describe("a worker that gets SIGTERM", () => {
   test.each(["L3-intent", "L6-guest-files", "L9-answering"])("at %s leaves nothing half done", async (point) => {
     await using host = await startDrover({ rom: "obedient", worker: false });

@@ -9,7 +9,7 @@ import { type Drover, startDrover } from "../helpers/drover.ts";
 import { makeGatedQemu } from "../helpers/gated-qemu.ts";
 import { expectAgreement } from "../helpers/leftovers.ts";
 import { killMachine, machineOf } from "../helpers/machine-of.ts";
-import { filesBelow, listeningPorts, machinesOf } from "../helpers/machine-traces.ts";
+import { filesBelow, machinesOf } from "../helpers/machine-traces.ts";
 import { startRedisProxy } from "../helpers/redis-proxy.ts";
 import { removeAll } from "../helpers/shared-drover.ts";
 import { waitFor } from "../helpers/wait-for.ts";

@@ -137,6 +137,28 @@ test("a VM that comes back to the queue comes before those that have not had the
   expect(await world.store.get(vmId)).toMatchObject({ jobPriority: NORMAL * classWidth + 1 });
 });
 
+test("a VM that is launched again, too, and without asking what its place was", async () => {
+  await using world = openQueueWorld();
+  const vmId = await submitOf(world, "back");
+  await world.redis.hset(world.keys.bull("vm.default", vmId), "priority", String(2 * classWidth));
+  const job = await world.fetch();
+  if (job === undefined) throw new Error("nothing waits");
+  await world.launches.prepare(world.identity(job), {});
+  await world.claims.fail(job, { message: "guest_panic", story: "", delayMs: 0 });
+  const score = Number(await world.redis.zscore(world.keys.bull("vm.default", "prioritized"), vmId));
+  expect(Math.floor(score / 2 ** 32)).toBe(NORMAL * classWidth + 1);
+});
+
+test("VMs whose jobs are still on their way have their turns", async () => {
+  await using world = openQueueWorld();
+  const places: number[] = [];
+  for (const owner of ["big", "big", "small", "big"]) {
+    const { record } = await world.store.accept(acceptInput({}, { owner }));
+    places.push((record?.jobPriority ?? 0) - NORMAL * classWidth - 1);
+  }
+  expect(places).toEqual([1, 2, 1, 3]);
+});
+
 test("the class is the record's, and a class has its own virtual time", async () => {
   await using world = openQueueWorld();
   const low = await world.submit({}, { owner: "a", priority: "low" });

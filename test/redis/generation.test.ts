@@ -81,8 +81,9 @@ test("an earlier file that is put back is seen, also by those who ask after othe
   for (let round = 0; round < 3; round++) for (const one of everybody) expect(await one.check()).toBe("same");
   await server.stop();
   await openServer("older");
-  const verdicts = [];
-  for (const one of everybody) verdicts.push(await one.check());
-  expect(verdicts).toEqual(["behind", "behind", "behind", "behind"]);
+  const [first, ...others] = everybody;
+  expect(await first?.check()).toBe("behind");
+  for (let i = 0; i < 50; i++) expect(await first?.check()).toBe("same"); // now it counts more than anybody remembers
+  for (const one of others) expect(await one.check()).toBe("behind");
   for (const one of everybody) expect(await one.check()).toBe("same");
 });

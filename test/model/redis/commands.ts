@@ -75,16 +75,18 @@ const hset: Command = (keys, args) => {
 
 const del: Command = (keys, args) => args.filter((key) => keys.delete(key)).length;
 
-const zrangebyscore: Command = (keys, args) => {
-  const within = bounds(arg(args, 1), arg(args, 2));
+function inScores(keys: Keyspace, args: readonly string[], isReversed: boolean): string[] {
+  const [low, high] = isReversed ? [arg(args, 2), arg(args, 1)] : [arg(args, 1), arg(args, 2)];
+  const within = bounds(low, high);
   const limit = args.findIndex((each) => each.toUpperCase() === "LIMIT");
   let found = ordered(keys, arg(args, 0)).filter(([, score]) => within(score));
+  if (isReversed) found = found.reverse();
   if (limit > 0) {
     const [from, count] = [integer(arg(args, limit + 1)), integer(arg(args, limit + 2))];
     found = count < 0 ? found.slice(from) : found.slice(from, from + count);
   }
   return withScores(found, has(args, "WITHSCORES"));
-};
+}
 
 function removeMembers(keys: Keyspace, key: string, members: readonly string[]): number {
   if (keys.read(key, "zset") === undefined) return 0;
@@ -176,15 +178,15 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   RPUSH: (keys, args) => keys.write(arg(args, 0), "list").items.push(...args.slice(1)),
   LREM: (keys, args) => {
     const [key, count, wanted] = [arg(args, 0), integer(arg(args, 1)), arg(args, 2)];
-    if (count < 0) throw new ReplyError("ERR LREM from the end is not known here");
     if (keys.read(key, "list") === undefined) return 0;
     const list = keys.write(key, "list");
     let removed = 0;
-    list.items = list.items.filter((item) => {
-      if (item !== wanted || (count > 0 && removed >= count)) return true;
+    const keep = (item: string) => {
+      if (item !== wanted || (count !== 0 && removed >= Math.abs(count))) return true;
       removed += 1;
       return false;
-    });
+    };
+    list.items = count < 0 ? list.items.reverse().filter(keep).reverse() : list.items.filter(keep);
     keys.settle(key);
     return removed;
   },
@@ -251,9 +253,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     withScores(slice(ordered(keys, arg(args, 0)), arg(args, 1), arg(args, 2)), has(args, "WITHSCORES")),
   ZREVRANGE: (keys, args) =>
     withScores(slice([...ordered(keys, arg(args, 0))].reverse(), arg(args, 1), arg(args, 2)), has(args, "WITHSCORES")),
-  ZRANGEBYSCORE: zrangebyscore,
+  ZRANGEBYSCORE: (keys, args) => inScores(keys, args, false),
+  ZREVRANGEBYSCORE: (keys, args) => inScores(keys, args, true),
   ZREMRANGEBYSCORE: (keys, args) =>
-    removeMembers(keys, arg(args, 0), zrangebyscore(keys, args.slice(0, 3)) as readonly string[]),
+    removeMembers(keys, arg(args, 0), inScores(keys, args.slice(0, 3), false)),
   ZPOPMIN: (keys, args) => {
     const first = ordered(keys, arg(args, 0)).slice(0, 1);
     removeMembers(

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CAUSE_CODES } from "./causes.ts";
+import { VM_STATES } from "./vm-state.ts";
 
 const cause = z.strictObject({ code: z.enum(CAUSE_CODES), message: z.string() }).describe("Why; the codes are stable.");
 const epoch = z.int().nonnegative().describe("Number of the launch, from 1; grows with every fetch.");
@@ -54,7 +55,12 @@ export const EVENT_CATALOGUE = {
   },
   "vm.reasserted": {
     when: "Redis had lost what it knew of the live VM, or held an older state of it; its host has said it again.",
-    data: z.strictObject({ ...launch, port: port.nullable(), lost: z.string().describe("What Redis had lost.") }),
+    data: z.strictObject({
+      ...launch,
+      port: port.nullable(),
+      lost: z.string().describe("What Redis had lost."),
+      state: z.enum(VM_STATES).describe("The state that the VM is in, whatever the events before it say."),
+    }),
   },
   "vm.copy_stopped": {
     when: "A host that came back stopped its own copy of a VM that had been launched elsewhere meanwhile.",

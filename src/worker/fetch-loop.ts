@@ -13,6 +13,7 @@ const ERROR_PAUSE_MS = 500;
 /** A full disk must not pass the whole queue through this host. */
 const UNFIT_PAUSE_MS = 5_000;
 const STOP_MAX_MS = 1_000;
+const COMPLAIN_EVERY_MS = 10_000;
 /** Room may also come by time alone (a lease that is valid again, a breaker that lets one try): looked at this often. */
 const ROOM_LOOK_MS = 1_000;
 /** No step of the loop takes longer while Redis can be reached; a loop that does not turn must not hold a lease. */
@@ -45,6 +46,7 @@ export class FetchLoop {
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
   #turnedAtMs = 0;
+  #complainedAtMs = Number.NEGATIVE_INFINITY;
   #turn = 0;
   /** Whether jobs may wait for their time; known to be none, Redis is not asked for the earliest. */
   #mayBeDelayed = true;
@@ -73,7 +75,7 @@ export class FetchLoop {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    const { hasRoom, waiter, mutex, clock, logger } = this.#deps;
+    const { hasRoom, waiter, mutex, clock } = this.#deps;
     while (!signal.aborted) {
       this.#turnedAtMs = clock.monotonicMs();
       try {
@@ -88,11 +90,20 @@ export class FetchLoop {
         this.#mayBeDelayed ||= sign === "delayed";
       } catch (error) {
         if (signal.aborted) return;
-        logger.warn({ err: error }, "fetching failed; trying again");
+        this.#complain(error);
         const pauseMs = error instanceof HostUnfit ? UNFIT_PAUSE_MS : ERROR_PAUSE_MS;
         await clock.pause(pauseMs, signal).catch(() => undefined); // aborted: the loop ends
       }
     }
+  }
+
+  /** An outage or a full Redis is said once in a while, not twice a second. */
+  #complain(error: unknown): void {
+    const { clock, logger } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#complainedAtMs < COMPLAIN_EVERY_MS) return;
+    this.#complainedAtMs = nowMs;
+    logger.warn({ err: error }, "fetching failed; trying again");
   }
 
   async #waitForRoom(signal: AbortSignal): Promise<void> {

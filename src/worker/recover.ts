@@ -11,7 +11,7 @@ import type { HostState } from "./host-state.ts";
 import { type Launch, launchFromDisk, toLive } from "./launch.ts";
 import { type LocalRecord, NewerRecord, newLocalRecord } from "./local-record.ts";
 import type { RunVmDeps } from "./run-vm.ts";
-import { qemuOutput } from "./supervise-vm.ts";
+import { GUARDED, qemuOutput } from "./supervise-vm.ts";
 import type { VmRuns } from "./vm-runs.ts";
 
 /** Enough to hide the disk's and Redis's delays; more would only queue. */
@@ -130,14 +130,13 @@ async function howItDied(deps: RecoverDeps, local: LocalRecord, launch: Launch):
   if (local.stopReason !== null && launch.state === "stopping" && local.stopReason === "released")
     return { kind: "stopped", reason: "released" };
   if (local.bootId !== host.bootId) return failure("host_shutdown", "the machine was restarted");
-  if (await files.wasGuarded(launch.paths))
-    return failure("host_lost", "the worker was silent for too long, so the guard ended the VM");
+  if (await files.wasGuarded(launch.paths)) return GUARDED;
   if (launch.state === "preparing" || launch.state === "starting")
     return failure("worker_crashed", "the worker died during this launch");
   return vanished(await qemuOutput(machine, launch.paths), (text) => text);
 }
 
-function failure(code: "worker_crashed" | "host_shutdown" | "host_lost", message: string): LaunchEnd {
+function failure(code: "worker_crashed" | "host_shutdown", message: string): LaunchEnd {
   return { kind: "failure", cause: { code, message } };
 }
 

@@ -78,6 +78,7 @@ async function launchAndSupervise(
     const { mask, onConsole, stalled } = hand;
     const onObservation = observer(deps, launch, stalled);
     hand.qemu = await launchQemu(deps, { launch, secrets, mask, stop, onConsole, onObservation });
+    deps.breaker.noteRunning();
     const onBooted = () => {
       bootLimit.abort();
       leaveGate();

@@ -1,8 +1,7 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { SpareOverlay } from "../qemu/spare-overlay.ts";
-import { openRedis, type RedisClient } from "../queue/connection.ts";
-import { RedisGeneration } from "../queue/generation.ts";
+import { openRedis } from "../queue/connection.ts";
 import { HostRegistry } from "../queue/host-registry.ts";
 import { JobClaims } from "../queue/job-claims.ts";
 import { LaunchStore } from "../queue/launch-store.ts";
@@ -12,7 +11,7 @@ import { Ownership } from "../queue/ownership.ts";
 import { PoolWaiter } from "../queue/pool-waiter.ts";
 import { PortSlots } from "../queue/port-slots.ts";
 import { Reaper } from "../queue/reaper.ts";
-import { type RedisKeys, redisKeys } from "../queue/redis-keys.ts";
+import { redisKeys } from "../queue/redis-keys.ts";
 import { checkRedisPolicy, redisRunId } from "../queue/redis-policy.ts";
 import { RemovalJobs } from "../queue/removal-jobs.ts";
 import { Sweeper } from "../queue/sweeper.ts";
@@ -32,6 +31,7 @@ import { FetchLoop } from "./fetch-loop.ts";
 import { uptimeMs } from "./guard/uptime.ts";
 import { GuardKeeper } from "./guard-keeper.ts";
 import { openHostState } from "./host-state.ts";
+import { rememberGeneration } from "./known-generation.ts";
 import { launchFiles } from "./launch-files.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { localMachine } from "./machine.ts";
@@ -45,6 +45,7 @@ import { VmRuns } from "./vm-runs.ts";
 import { type StartedWorker, WorkerStop } from "./worker-stop.ts";
 
 const FREE_PORTS_REFRESH_MS = 5_000;
+const START_MAX_MS = 120_000;
 
 /**
  * Starts the worker of this host: takes over what the worker before it left, and returns once it fetches. Throws
@@ -105,6 +106,19 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     hosts,
   } satisfies Stores;
   const guard = await GuardKeeper.open({ host, policy: config.hostLost, logger, onLate: reconcileSoon });
+  // Taking over hundreds of VMs may take longer than a lease; a start that hangs must not hold one for ever.
+  let loop: FetchLoop | undefined;
+  const startedAtMs = clock.monotonicMs();
+  const isTurning = () => loop?.isTurning() ?? clock.monotonicMs() - startedAtMs < START_MAX_MS;
+  lease.start({ isTurning, stamp: uptimeMs, onRenewed: (sinceMs) => void guard.noteRenewal(sinceMs) });
+  const guardRepeat = new Repeat({
+    what: "moving the guard's deadline",
+    intervalMs: config.lease.renewMs,
+    step: async () => (isTurning() ? guard.noteTurn() : undefined),
+    clock,
+    logger,
+  });
+  scope.own(guardRepeat, (repeat) => repeat.stop());
 
   const leaving = new AbortController();
   const giveUp = new AbortController();
@@ -142,22 +156,22 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     recover,
     mutex,
     ports: new PortSlots(parts),
-    generation: await rememberGeneration(redis, keys),
+    generation: await rememberGeneration({ redis, keys, stateDir: host.stateDir }),
     runId: () => redisRunId(redis),
     intervalMs: config.reconcileMs,
     logger,
   });
   const rounds = reconciler;
-  await stores.launches.countFreePorts();
-  await recoverLeftovers(recover);
-  await recoverUnknownJobs(recover);
-  await rounds.round();
   for (const client of [redis, bull]) {
     client.on("close", () => rounds.noteLoss());
     client.on("ready", () => rounds.request());
   }
+  await stores.launches.countFreePorts();
+  await recoverLeftovers(recover);
+  await recoverUnknownJobs(recover);
+  await rounds.round();
 
-  const loop = new FetchLoop({
+  const fetching = new FetchLoop({
     pools: config.pools,
     claims: stores.claims,
     waiter: new PoolWaiter({ redis: connect("blocking", "wait"), keys, pools: config.pools }),
@@ -195,13 +209,6 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
   });
   const repeats = [
     new Repeat({
-      what: "moving the guard's deadline",
-      intervalMs: config.lease.renewMs,
-      step: async () => (loop.isTurning() ? guard.noteTurn() : undefined),
-      clock,
-      logger,
-    }),
-    new Repeat({
       what: "counting free ports",
       intervalMs: Math.min(FREE_PORTS_REFRESH_MS, config.reconcileMs),
       step: () => runs.refreshFreePorts(),
@@ -209,12 +216,8 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
       logger,
     }),
   ];
-  loop.start();
-  lease.start({
-    isTurning: () => loop.isTurning(),
-    stamp: uptimeMs,
-    onRenewed: (sinceMs) => void guard.noteRenewal(sinceMs),
-  });
+  fetching.start();
+  loop = fetching;
   rounds.start();
   sweeper.start();
   reaper.start();
@@ -223,7 +226,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
   return new WorkerStop({
     hostId: host.hostId,
     config,
-    loop,
+    loop: fetching,
     runs,
     lease,
     guard,
@@ -244,12 +247,6 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     },
     scope,
   });
-}
-
-async function rememberGeneration(redis: RedisClient, keys: RedisKeys): Promise<RedisGeneration> {
-  const generation = new RedisGeneration({ redis, keys });
-  await generation.remember();
-  return generation;
 }
 
 function publishedBreaker({ failures, openForMs, cause }: Breaker["state"], nowMs: number) {

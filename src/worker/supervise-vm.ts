@@ -136,8 +136,19 @@ async function noteStop(deps: SuperviseDeps, launch: Launch, reason: StopReason)
   );
 }
 
+/** The host's fault, not the VM's: no attempt is used. */
+export const GUARDED: LaunchEnd = {
+  kind: "failure",
+  cause: { code: "host_lost", message: "the worker was silent for too long, so the guard ended the VM" },
+};
+
 /** A guest that ended itself is no failure; everything else has a cause, for which QEMU's own output is looked at. */
-async function endOf({ machine }: SuperviseDeps, { launch, mask }: Supervised, end: QemuEnd): Promise<LaunchEnd> {
+async function endOf(
+  { machine, files }: SuperviseDeps,
+  { launch, mask }: Supervised,
+  end: QemuEnd,
+): Promise<LaunchEnd> {
+  if (end.kind === "exited" && (await files.wasGuarded(launch.paths).catch(() => false))) return GUARDED;
   // Only an exit is explained by what QEMU printed.
   const output = end.kind === "exited" ? await qemuOutput(machine, launch.paths) : "";
   return launchEndOf(end, output, mask);

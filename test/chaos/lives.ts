@@ -1,7 +1,10 @@
 import { FINAL_STATES, VM_STATES, type VmState } from "../../src/contract/vm-state.ts";
 import { type Entry, type History, pick, runOf } from "./history.ts";
 
-/** A QEMU from its start to the last moment at which it was seen: it may have lived a little longer, never shorter. */
+/**
+ * A QEMU from its start to the last moment at which it was seen (without an end when it was there to the last): it may
+ * have lived a little longer, never shorter.
+ */
 export interface Life {
   readonly vmId: string;
   readonly epoch: number;
@@ -24,11 +27,10 @@ const known = new WeakMap<History, readonly Life[]>();
 export function livesOf(history: History): readonly Life[] {
   const before = known.get(history);
   if (before !== undefined) return before;
-  const endMs = history.at(-1)?.t ?? 0;
   const launches = groupBy(pick(history, "launch"), ({ value }) => value.pid);
   const seen = groupBy(pick(history, "qemu"), ({ value }) => value.pid);
   const lives = [...new Set([...launches.keys(), ...seen.keys()])]
-    .flatMap((pid) => livesOfPid(launches.get(pid) ?? [], seen.get(pid) ?? [], endMs))
+    .flatMap((pid) => livesOfPid(launches.get(pid) ?? [], seen.get(pid) ?? []))
     .sort((a, b) => a.fromMs - b.fromMs);
   known.set(history, lives);
   return lives;
@@ -38,7 +40,7 @@ export function livesOf(history: History): readonly Life[] {
 const NOTED_MS = 2_000;
 
 /** A pid may come again: what was seen belongs to the launch of that VM next to it. */
-function livesOfPid(launches: readonly Entry<"launch">[], seen: readonly Entry<"qemu">[], endMs: number): Life[] {
+function livesOfPid(launches: readonly Entry<"launch">[], seen: readonly Entry<"qemu">[]): Life[] {
   const ups = seen.filter(({ value }) => value.what === "up");
   const isOf = (up: Entry<"qemu">, launch: Entry<"launch">) =>
     up.vmId === launch.vmId && up.value.epoch === launch.value.epoch && up.t + NOTED_MS >= launch.t;
@@ -61,7 +63,7 @@ function livesOfPid(launches: readonly Entry<"launch">[], seen: readonly Entry<"
         pid: value.pid,
         mode: launch?.value.mode ?? "unannounced",
         fromMs,
-        untilMs: Math.max(fromMs, up === undefined ? fromMs : (gone?.value.lastSeenMs ?? endMs)),
+        untilMs: Math.max(fromMs, up === undefined ? fromMs : (gone?.value.lastSeenMs ?? Number.POSITIVE_INFINITY)),
         ended: up === undefined || gone !== undefined,
         port: mine.find((entry) => entry.value.what === "port")?.value.port,
       },
@@ -191,13 +193,14 @@ const COPY_STOP_MS = 10_000;
 /** Every pair of QEMUs of one VM that lived at the same time. */
 export function overlapsOf(history: History): readonly Overlap[] {
   const { policy, onPartition, hostLostAfterMs } = runOf(history);
+  const endMs = history.at(-1)?.t ?? 0;
   const byVm = groupBy(livesOf(history), ({ vmId }) => vmId);
   const overlaps: Overlap[] = [];
   for (const lives of byVm.values())
     for (const [index, older] of lives.entries())
       for (const newer of lives.slice(index + 1)) {
         if (older.untilMs - newer.fromMs <= CLOCK_SLACK_MS) continue;
-        const overlapMs = Math.min(older.untilMs, newer.untilMs) - newer.fromMs;
+        const overlapMs = Math.min(older.untilMs, newer.untilMs, endMs) - newer.fromMs;
         const silence = silentSpans(history, older.host).find(
           ({ fromMs, untilMs, cutOff }) =>
             cutOff && fromMs <= newer.fromMs - hostLostAfterMs + 1_000 && untilMs >= newer.fromMs,

@@ -116,18 +116,22 @@ describe("drover up", { timeout: BOOTS_TIMEOUT_MS }, () => {
     await rm(stateDir, { recursive: true });
   });
 
-  test("SIGTERM stops it in good order, with a VM running, and the next start goes on with it", async () => {
+  test("SIGTERM stops it in good order and leaves its VM running, and the next start goes on with it", async () => {
     const stateDir = await mkdtemp(join(tmpdir(), "dup-"));
     const first = await startUp({ DROVER_STATE_DIR: stateDir });
     const id = (await first.run("submit", "--server-url", "demo:serve", "--probe", "tcp")).stdout.trim();
     const isReady = async (up: typeof first) => (await up.run("ls", "-q", "--state", "ready")).stdout.trim() === id;
     await waitFor(() => isReady(first), { timeoutMs: 60_000, what: "the VM to be ready" });
     first.child.kill("SIGTERM");
-    expect((await first.child).exitCode).toBe(0);
-    expect(await first.leftovers()).toEqual([]);
+    const { exitCode, all } = await first.child;
+    expect(exitCode).toBe(0);
+    expect(all).toContain("1 VM runs on.");
+    const machine = await first.leftovers();
+    expect(machine, "QEMU and nothing else").toHaveLength(1);
 
     const second = await startUp({ DROVER_STATE_DIR: stateDir });
-    await waitFor(() => isReady(second), { timeoutMs: 60_000, what: "the VM to be ready again" });
+    await waitFor(() => isReady(second), { timeoutMs: 60_000, what: "the VM to be there still" });
+    expect(await second.leftovers(), "the same process").toEqual(expect.arrayContaining([...machine]));
     expect((await second.run("rm", "--wait", id)).exitCode).toBe(0);
 
     // Killed outright it takes its Redis along, and the next start finds the queue.

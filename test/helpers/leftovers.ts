@@ -85,7 +85,7 @@ function processProblems({ stateDir }: World, records: readonly RecordFacts[]): 
 }
 
 /** What a host keeps whether it has VMs or not. */
-const OWN_FILES = /^(host\.json|vms\/|spare\/.*|guard\/.*)$/;
+const OWN_FILES = /^(host\.json|generation\.json|vms\/|spare\/.*|guard\/.*)$/;
 
 function fileProblems({ stateDir }: World, live: readonly RecordFacts[], { files }: Exceptions): string[] {
   const all = filesBelow(stateDir);

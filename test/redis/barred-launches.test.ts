@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import type { Move } from "../../src/queue/launch-moves.ts";
 import { Sweeper } from "../../src/queue/sweeper.ts";
 import { acceptInput, openQueueWorld } from "../helpers/queue-world.ts";
+import { waitFor } from "../helpers/wait-for.ts";
 
 const AT = { host: "host-a", epoch: 1 } as const;
 const CAUSE = { code: "guest_panic", message: "it panicked" } as const;
@@ -79,12 +80,11 @@ test("the job of a VM that has ended takes no launch, whoever brings it back and
   await using world = openQueueWorld();
   const { vmId, job, launch } = await launched(world, [starting, running, stopping, removed]);
   await world.claims.giveBack(job, 1); // a worker that did not hear of the end
-  const again = await expect.poll(() => world.fetch(), { timeout: 5_000 }).toMatchObject({ vmId, epoch: 2 });
-  expect(again).toBeUndefined();
-  const token = await world.redis.get(`${world.keys.bull("vm.default", vmId)}:lock`);
+  const again = await waitFor(() => world.fetch(), { what: "the job to come again" });
+  expect(again).toMatchObject({ vmId, epoch: 2 });
   await world.redis.del(world.keys.mark(vmId)); // the state alone must be enough
   const told = await world.eventTypes(vmId);
-  const second = { ...launch, epoch: 2, token: token ?? "" };
+  const second = { ...launch, epoch: again.epoch, token: again.token };
   expect((await world.launches.prepare(second, {})).kind).toBe("wrong_state");
   expect(await world.store.get(vmId)).toMatchObject({ state: "removed", epoch: 1 });
   expect(await world.eventTypes(vmId)).toEqual(told);

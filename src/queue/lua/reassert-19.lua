@@ -87,6 +87,7 @@ redis.call("ZREM", KEYS[18], args.vmId)
 showProgress(KEYS[5], args.progress)
 local what = table.concat(lost, ", ")
 emit(KEYS[1], KEYS[2], args.vmId, "vm.reasserted",
-  cjson.encode({ host = args.host, epoch = args.epoch, port = given(args.port) and args.port or cjson.null, lost = what }),
+  cjson.encode({ host = args.host, epoch = args.epoch, port = given(args.port) and args.port or cjson.null, lost = what,
+    state = redis.call("HGET", KEYS[1], "state") }),
   args.eventsMax, now)
 return { "reasserted", what }

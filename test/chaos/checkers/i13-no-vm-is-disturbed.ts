@@ -1,4 +1,4 @@
-import type { Checker, Violation } from "../history.ts";
+import type { Checker, History, Violation } from "../history.ts";
 import { pick, runOf } from "../history.ts";
 import { CLOCK_SLACK_MS, eventsByVm, type Life, livesOf, silentSpans } from "../lives.ts";
 
@@ -10,7 +10,9 @@ const SHORT_LIVED = /^(brief|poweroff|panic|exit|fake-)/;
  * somebody asked for it, because the nemesis killed it, by its guest, or by the policy for a host that was silent long
  * enough. (Not among I1-I12: it is what the others are for.)
  */
-export const noVmIsDisturbed: Checker = (history) => {
+export const noVmIsDisturbed: Checker = (history) => [...endedByNobody(history), ...blamed(history)];
+
+function endedByNobody(history: History): Violation[] {
   const { policy, hostLostAfterMs, leaseMs, dataLoss } = runOf(history);
   const events = eventsByVm(history);
   const killed = pick(history, "signal").filter(({ value }) => value.signal === "SIGKILL");
@@ -19,7 +21,8 @@ export const noVmIsDisturbed: Checker = (history) => {
   const wasLost = ({ host, untilMs }: Life) =>
     policy === "rerun" &&
     (silent.get(host) ?? []).some(
-      (span) => span.fromMs + hostLostAfterMs - leaseMs <= untilMs && span.untilMs + 10_000 >= untilMs,
+      (span) =>
+        span.fromMs + hostLostAfterMs - leaseMs - HEARD_BEFORE_MS <= untilMs && span.untilMs + 10_000 >= untilMs,
     );
   return livesOf(history).flatMap((life): Violation[] => {
     const { vmId, epoch, pid, untilMs } = life;
@@ -33,7 +36,26 @@ export const noVmIsDisturbed: Checker = (history) => {
     const message = `launch ${epoch} ran on ${life.host} (pid ${pid}), and was ended at ${Math.round(untilMs)} by nobody's wish`;
     return [{ invariant: "I13", vmId, message }];
   });
-};
+}
+
+/** Causes that cost an attempt and that only somebody who ends the QEMU can bring about. */
+const KILLED = new Set(["qemu_killed", "qemu_vanished", "host_shutdown", "worker_crashed", "host_lost"]);
+
+/** A VM pays an attempt for what the nemesis did to its QEMU, and for nothing that was done to drover. */
+function blamed(history: History): Violation[] {
+  const killed = new Set(pick(history, "signal").map(({ vmId }) => vmId));
+  return [...eventsByVm(history)].flatMap(([vmId, events]) =>
+    events.flatMap(({ value: { name, data } }): Violation[] => {
+      if ((name !== "vm.retrying" && name !== "vm.failed") || killed.has(vmId)) return [];
+      const { code } = (data["cause"] ?? {}) as { code?: string };
+      if (code === undefined || !KILLED.has(code)) return [];
+      return [{ invariant: "I13", vmId, message: `paid with an attempt for ${code}, and nobody had touched its QEMU` }];
+    }),
+  );
+}
+
+/** A host was heard for the last time up to a renewal before it fell silent, and the history's clock is a rough one. */
+const HEARD_BEFORE_MS = 800;
 
 /** The sampler sees an end a little late. */
 const SAMPLE_MS = 150 + CLOCK_SLACK_MS;

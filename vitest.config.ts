@@ -17,11 +17,13 @@ export default defineConfig({
   test: {
     projects: [
       project(0, "unit"),
-      project(1, "redis", { globalSetup: ["test/helpers/redis-global-setup.ts"] }),
-      project(2, "qemu", { testTimeout: 60_000, maxWorkers: 2 }),
-      project(3, "guest", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false }),
-      project(4, "cli", { testTimeout: 60_000, maxWorkers: 2 }),
-      project(5, "e2e", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false, isolate: false }),
+      project(1, "model", { testTimeout: 120_000 }),
+      project(2, "redis", { globalSetup: ["test/helpers/redis-global-setup.ts"] }),
+      project(3, "qemu", { testTimeout: 60_000, maxWorkers: 2 }),
+      project(4, "guest", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false }),
+      project(5, "cli", { testTimeout: 60_000, maxWorkers: 2 }),
+      project(6, "e2e", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false, isolate: false }),
+      project(6, "chaos", { testTimeout: 300_000, fileParallelism: false }),
     ],
   },
 });

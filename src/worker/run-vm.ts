@@ -10,7 +10,7 @@ import { launchQemu, type QemuLaunchDeps } from "./launch-qemu.ts";
 import { type InHand, saveLaunch } from "./move-vm.ts";
 import { persistently } from "./persistently.ts";
 import type { StopRequest } from "./stop-request.ts";
-import { type SuperviseDeps, stopEnd, superviseVm } from "./supervise-vm.ts";
+import { GUARDED, type SuperviseDeps, stopEnd, superviseVm } from "./supervise-vm.ts";
 import { type HandDeps, openSecrets, VmHand } from "./vm-hand.ts";
 
 /** How long one guest may keep a boot place when it has no boot deadline of its own. */
@@ -45,7 +45,8 @@ export async function toItsEnd(
   try {
     end = await story();
   } catch (error) {
-    end = stop.reason === undefined ? toLaunchEnd(error) : stopEnd(launch, stop.reason);
+    if (stop.reason !== undefined) end = stopEnd(launch, stop.reason);
+    else end = (await deps.files.wasGuarded(launch.paths).catch(() => false)) ? GUARDED : toLaunchEnd(error);
     if (end.kind === "failure" && end.cause.code === "internal")
       deps.logger.error({ err: error, vmId: launch.identity.vmId }, "a launch failed in an unforeseen way");
   }

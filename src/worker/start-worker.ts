@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { findLaunchesOf } from "../qemu/process-scan.ts";
 import { SpareOverlay } from "../qemu/spare-overlay.ts";
 import { openRedis } from "../queue/connection.ts";
 import { HostRegistry } from "../queue/host-registry.ts";
@@ -40,6 +41,7 @@ import { Reconciler } from "./reconciler.ts";
 import { type RecoverDeps, recoverLeftovers, recoverUnknownJobs } from "./recover.ts";
 import { Repeat } from "./repeat.ts";
 import type { Stores } from "./stores.ts";
+import { StrayProcesses } from "./stray-processes.ts";
 import { takeJob } from "./take-job.ts";
 import { VmRuns } from "./vm-runs.ts";
 import { type StartedWorker, WorkerStop } from "./worker-stop.ts";
@@ -207,7 +209,15 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     lostVms: new LostVms({ redis, keys, eventsMax: config.eventsMax, keep: config.keep }),
     logger,
   });
+  const strays = new StrayProcesses({ ...recover, launches: () => findLaunchesOf(host.stateDir) });
   const repeats = [
+    new Repeat({
+      what: "looking for stray processes",
+      intervalMs: config.reconcileMs,
+      step: () => strays.look(),
+      clock,
+      logger,
+    }),
     new Repeat({
       what: "counting free ports",
       intervalMs: Math.min(FREE_PORTS_REFRESH_MS, config.reconcileMs),

@@ -11,9 +11,9 @@ const plan = makePlan({
   maxVms: 6,
   ...(only ? { only: only.split(",") as never } : {}),
   ...(policy ? { policy: policy.split("+")[0] as never, onPartition: policy.split("+")[1] as never } : {}),
-  dataLoss: only.includes("flush"),
+  dataLoss: seed.endsWith("-loss"),
 });
-const r = await runChaos(plan, { maxVms: 6, bin: process.env["BIN"], keep: process.env["KEEP"] !== undefined });
+const r = await runChaos(plan, { bin: process.env["BIN"], keep: process.env["KEEP"] !== undefined });
 console.log(describeViolations(r));
 writeHistory("/tmp/ct/last.jsonl", r.history);
 console.log(r.history.length, "entries");

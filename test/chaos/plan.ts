@@ -38,6 +38,8 @@ export interface Plan {
   readonly policy: "rerun" | "hold";
   readonly onPartition: "keep" | "stop";
   readonly dataLoss: boolean;
+  /** MANAGER_MAX_VMS of each host. */
+  readonly maxVms: number;
   readonly faults: readonly PlannedFault[];
   readonly ops: readonly PlannedOp[];
 }
@@ -54,6 +56,23 @@ export interface PlanOptions {
   readonly policy?: "rerun" | "hold";
   readonly onPartition?: "keep" | "stop";
   readonly dataLoss?: boolean;
+}
+
+/** The options of a run as tests and soak make it; a seed that ends in `-loss` has Redis lose its data. */
+export function planOptions(run: {
+  readonly seed: string;
+  readonly runS: number;
+  readonly opsPerS?: number | undefined;
+  readonly faultGapMs?: number | undefined;
+}): PlanOptions {
+  return {
+    seed: run.seed,
+    durationMs: run.runS * 1_000,
+    opsPerS: run.opsPerS ?? 6,
+    faultGapMs: run.faultGapMs ?? 1_500,
+    maxVms: 6,
+    dataLoss: run.seed.endsWith("-loss"),
+  };
 }
 
 const FAULT_WEIGHTS: Readonly<Record<FaultKind, number>> = {
@@ -100,6 +119,7 @@ export function makePlan(options: PlanOptions): Plan {
     policy,
     onPartition,
     dataLoss: options.dataLoss ?? false,
+    maxVms: options.maxVms,
     ops: planOps(random.fork("ops"), options),
     faults: planFaults(random.fork("faults"), options),
   };
@@ -174,16 +194,19 @@ function planOps(random: Random, { durationMs, opsPerS }: PlanOptions): PlannedO
     const guest = stays ? "patient" : random.weighted(GUEST_WEIGHTS);
     const endsBy = random.weighted({ ttl: 4, client: 4, harness: 2 });
     const lifeMs = random.int(300, 5_000);
+    const force = random.chance(0.4);
+    // Nobody can remove a VM of which its client does not know, so that one ends by its TTL.
+    const careless = !stays && random.chance(0.1);
     ops.push({
       atMs: Math.round(atMs),
       client: CLIENTS[random.int(0, CLIENTS.length - 1)] ?? "c1",
       kind: stays ? "submit" : kind,
       guest,
       attempts: stays ? 5 : random.int(1, 4),
-      ttlMs: !stays && endsBy === "ttl" ? lifeMs : undefined,
+      ttlMs: !stays && (endsBy === "ttl" || careless) ? lifeMs : undefined,
       removeAfterMs: !stays && endsBy === "client" ? lifeMs : undefined,
-      force: random.chance(0.4),
-      careless: !stays && random.chance(0.1),
+      force,
+      careless,
       pick: random.next(),
     });
   }

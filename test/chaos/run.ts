@@ -20,7 +20,6 @@ export interface RunResult {
 }
 
 export interface RunOptions {
-  readonly maxVms: number;
   /** `bin/drover` of another build. */
   readonly bin?: string | undefined;
   /** Keeps what the run has left on the disk, for whoever looks for the reason. */
@@ -28,11 +27,11 @@ export interface RunOptions {
 }
 
 /** How long all VMs may take to end or stand still once every fault is over: a silent host has to be found lost first. */
-const SETTLE_MS = 40_000;
+const SETTLE_MS = 60_000;
 
 /** One run: plan, faults under load, healing, rest, and everything that is wrong with what was seen. */
-export async function runChaos(plan: Plan, { maxVms, bin, keep }: RunOptions): Promise<RunResult> {
-  const { seed, policy, onPartition, dataLoss } = plan;
+export async function runChaos(plan: Plan, { bin, keep }: RunOptions = {}): Promise<RunResult> {
+  const { seed, policy, onPartition, dataLoss, maxVms } = plan;
   await using world = await World.start({
     seed,
     policy,

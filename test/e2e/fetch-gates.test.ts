@@ -23,4 +23,5 @@ test("a worker that cannot renew its lease fetches nothing: somebody else may ha
   expect(await host.get(vmId)).toMatchObject({ state: "queued", epoch: 0 });
   expect((await host.get(before)).state, "what runs is not touched").toBe("running");
   await removeAll(host);
+  await worker.stop("stop"); // while it has a way to Redis
 });

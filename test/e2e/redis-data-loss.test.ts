@@ -29,7 +29,7 @@ describe("a Redis that lost everything", () => {
       expect(after).toMatchObject({ state, epoch, address, spec, owner, createdAt });
       expect(Math.abs(Date.parse(after.expiresAt ?? "") - Date.parse(expiresAt ?? "")) || 0).toBeLessThan(1_000);
     }
-    expect(host.logs(), "said loudly").toContain("Redis lost data");
+    await waitFor(() => host.logs().includes("Redis lost data"), { what: "the loss to be said loudly" });
     const other = await host.submit();
     await host.until(other, "running");
     expect(new Set(listeningPorts(host.ports)).size, "no port was given twice").toBe(4);

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
 import { describe, expect, test } from "vitest";
@@ -231,6 +231,27 @@ describe("after a worker was killed, the next one of the host", () => {
 });
 
 describe("a worker that lives", () => {
+  test("ends a QEMU of which nothing is on disk any more, once its VM has ended, and leaves it alone before", async () => {
+    await using host = await startDrover({ rom: "obedient", worker: false });
+    await using worker = await startWorkerProcess(host.env);
+    const vmIds = [await host.submit(), await host.submit()];
+    const [ended = "", unknown = ""] = vmIds;
+    for (const vmId of vmIds) await host.until(vmId, "running");
+    await worker.kill();
+    const machine = machineOf(unknown);
+    for (const vmId of vmIds) {
+      rmSync(join(host.stateDir, "vms", vmId), { recursive: true });
+      await host.client.lrem(host.keys.bull("vm.default", "active"), 0, vmId);
+    }
+    await host.client.hset(host.keys.record(ended), "state", "removed");
+    await host.client.del(host.keys.record(unknown));
+    await host.runWorker();
+    await waitFor(() => machinesOf(new Set([ended])).length === 0, { what: "the end of what has ended" });
+    await waitFor(() => host.logs().includes("nothing is known"), { what: "the other one to be said" });
+    expect(machineOf(unknown)).toEqual(machine);
+    process.kill(machine.pid, "SIGKILL");
+  });
+
   test("finds a job that it fetched without ever hearing of it, and does not touch those that it has", async () => {
     await using host = await startDrover({ rom: "obedient", env: { MANAGER_MAX_VMS: "1" } });
     const known = await host.submit();

@@ -42,7 +42,6 @@ export async function runHistory(history: History, onStory?: (line: string[]) =>
   }
   fleet.healAll();
   await settle(fleet, "settled", SETTLE_MAX_MS);
-  fleet.removeAll();
   await settle(fleet, "empty", EMPTY_MAX_MS);
   return { story: world.story ?? [], overlaps: truth.overlaps, steps: world.steps, virtualMs: world.nowMs };
 }
@@ -50,6 +49,7 @@ export async function runHistory(history: History, onStory?: (line: string[]) =>
 async function settle(fleet: Fleet, wanted: "settled" | "empty", maxMs: number): Promise<void> {
   const untilMs = world.nowMs + maxMs;
   for (;;) {
+    if (wanted === "empty") fleet.removeAll(); // as often as it takes: a client that gets no answer asks again
     await world.run(LOOK_MS, () => fleet.truth.check());
     const found = scan(fleet, wanted);
     if (found.length === 0) return;

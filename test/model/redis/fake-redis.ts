@@ -44,6 +44,10 @@ export class FakeRedis {
     this.runId += 1;
   }
 
+  scriptOf(sha: string): string | undefined {
+    return this.#scripts.get(sha);
+  }
+
   /** Carries out one command. Throws {@link ReplyError}. */
   execute({ name, args, batch }: Command): Reply | BatchReply {
     if (batch !== undefined) return batch.map((each) => this.#answer(each));

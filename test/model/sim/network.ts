@@ -249,7 +249,7 @@ class Link implements Transport {
       if (isCurrent) this.#blocked = blocked;
       return;
     }
-    this.#network.world.tell(this.actor.name, () => `-> ${brief(pending.command)}`);
+    if (this.#network.world.story !== undefined) this.#tell(pending.command);
     let tell: () => void;
     try {
       const reply = this.#network.execute(pending.command);
@@ -259,6 +259,11 @@ class Link implements Transport {
       tell = () => pending.reject(error);
     }
     this.#answer(pending, generation, tell);
+  }
+
+  #tell(command: Command): void {
+    const text = brief(command, this.#network.server);
+    if (!NOISE.test(text)) this.#network.world.tell(this.actor.name, () => `-> ${text}`);
   }
 
   #answer(pending: Pending, generation: number, tell: () => void): void {
@@ -286,9 +291,13 @@ class Link implements Transport {
   }
 }
 
-function brief({ name, args, batch }: Command): string {
+/** Commands that only say that somebody lives and looks. */
+const NOISE = /^(LEASE_TAKE|COUNT_PORTS|GENERATION|Move next|Extend locks|INFO|SMEMBERS|LRANGE|MGET|TIME|ZRANGE|HGETALL|HMGET)/;
+
+function brief({ name, args, batch }: Command, server: FakeRedis): string {
   if (batch !== undefined) return batch.map((each) => each.name).join(" ");
   if (name !== "EVAL" && name !== "EVALSHA") return `${name} ${args.join(" ").slice(0, 100)}`;
-  const title = /--\[\[\s*([^\n]{0,50})/.exec(args[0] ?? "")?.[1] ?? args[0]?.slice(0, 8);
-  return `${title} ${args.slice(2).join(" ").slice(-160)}`;
+  const script = name === "EVAL" ? args[0] : server.scriptOf(args[0] ?? "");
+  const title = /--\[\[\s*([^\n:]{0,40})/.exec(script ?? "")?.[1] ?? "unknown script";
+  return `${title} ${args.slice(2).join(" ").slice(-120)}`.replace(/[^\x20-\x7e]/g, ".");
 }

@@ -17,17 +17,23 @@ export class EventTap {
   }
 
   /** The moment (performance.now) at which the event arrived; waits for it. */
-  arrival(vmId: string, type: string): Promise<number> {
+  arrival(vmId: string, type: string, patienceMs = 60_000): Promise<number> {
     const key = `${vmId} ${type}`;
     const known = this.#seen.get(key);
     if (known !== undefined) return Promise.resolve(known);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`no ${type} of ${vmId} within 60 s`)), 60_000);
+      const late = () => reject(new Error(`no ${type} of ${vmId} within ${patienceMs / 1_000} s`));
+      const timer = setTimeout(late, patienceMs);
       this.#waiting.set(key, (atMs) => {
         clearTimeout(timer);
         resolve(atMs);
       });
     });
+  }
+
+  /** What has arrived so far counts no more: the next event of each kind is waited for. */
+  forget(): void {
+    this.#seen.clear();
   }
 
   close(): void {

@@ -13,7 +13,7 @@ export const REPORT_VARIABLE = "DROVER_MUTANT_REPORT";
 export default class MutantReporter {
   /**
    * @param {readonly import("vitest/node").TestModule[]} modules
-   * @param {readonly import("@vitest/utils").SerializedError[]} unhandledErrors
+   * @param {readonly { name?: string, message?: string }[]} unhandledErrors
    */
   onTestRunEnd(modules, unhandledErrors) {
     /** @type {Report} */

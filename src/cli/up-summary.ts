@@ -14,10 +14,12 @@ export interface UpFacts {
   /** Where the API listens. */
   readonly url: string;
   readonly hostId: string;
+  /** What becomes of the VMs at the end. */
+  readonly mode: "keep" | "stop";
 }
 
 /** What runs where, once everything runs. */
-export function upSummary({ config, redis, hasKvm, url, hostId }: UpFacts, { paint, columns }: Terminal): string {
+export function upSummary({ config, redis, hasKvm, url, hostId, mode }: UpFacts, { paint, columns }: Terminal): string {
   const { first, last } = config.qemu.hostFwdRange;
   const slots = config.manager.maxVms > 0 ? `${config.manager.maxVms} VMs at a time` : "as many VMs as there are ports";
   const line = (label: string, value: string) => {
@@ -43,7 +45,7 @@ export function upSummary({ config, redis, hasKvm, url, hostId }: UpFacts, { pai
     ...line("State", config.stateDir),
     "",
     `Submit a VM:  drover submit --wait${url === DEFAULT_URL ? "" : ` --url ${url}`}`,
-    "Ctrl-C stops everything.",
+    mode === "stop" ? "Ctrl-C stops everything." : "Ctrl-C stops everything but the VMs.",
   ].join("\n")}\n`;
 }
 

@@ -40,7 +40,7 @@ export async function runUp(context: CliContext, mode: "keep" | "stop"): Promise
     scope.own(worker, stop);
     const hasKvm = await mayUseKvm();
     await context.terminal.out(
-      upSummary({ config, redis, hasKvm, url: api.url, hostId: worker.hostId }, context.terminal),
+      upSummary({ config, redis, hasKvm, url: api.url, hostId: worker.hostId, mode }, context.terminal),
     );
   } catch (error) {
     throw startError(error, config);

@@ -211,8 +211,10 @@ export class LaunchStore {
     const marks = await this.#redis.mget(vmIds.map((vmId) => this.#keys.mark(vmId)));
     return new Map(
       vmIds.flatMap((vmId, index) => {
-        const mark = marks[index];
-        return mark == null ? [] : [[vmId, RemovalMark.parse(JSON.parse(mark))] as const];
+        const text = marks[index];
+        if (text == null) return [];
+        const mark = RemovalMark.safeParse(JSON.parse(text));
+        return mark.success ? [[vmId, mark.data] as const] : []; // the tombstone of a purged record is none
       }),
     );
   }

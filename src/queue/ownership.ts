@@ -95,7 +95,13 @@ export class Ownership {
     const reply = await claimScript.run(
       this.#redis,
       [keys.record(identity.vmId), keys.mark(identity.vmId), job, active, keys.ports(this.#bootId), lock],
-      { ...who(identity), tokenPrefix: this.#tokenPrefix, lockMs: LOCK_MS, waiting: WAITING_STATES },
+      {
+        ...who(identity),
+        tokenPrefix: this.#tokenPrefix,
+        lockMs: LOCK_MS,
+        waiting: WAITING_STATES,
+        final: FINAL_STATES,
+      },
     );
     const [code, state, markText] = ClaimReply.parse(reply);
     if (code < 1 || state === "") return { kind: "refused", state: state === "" ? undefined : state };

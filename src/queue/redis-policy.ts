@@ -42,9 +42,16 @@ function checkServer(info: string): readonly string[] {
   ];
 }
 
-/** Names the Redis process that answers; undefined on a cluster, where several do. */
-export async function redisRunId(redis: RedisClient): Promise<string | undefined> {
+/** The Redis process that answers, and for how long it has run; undefined on a cluster, where several do. */
+export interface RedisRun {
+  readonly id: string;
+  readonly upForMs: number;
+}
+
+export async function redisRun(redis: RedisClient): Promise<RedisRun | undefined> {
   const [server, ...others] = await masterServers(redis);
   if (server === undefined || others.length > 0) return undefined;
-  return /^run_id:(.*?)\r?$/m.exec(await server.info("server"))?.[1];
+  const info = await server.info("server");
+  const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1];
+  return { id: field("run_id") ?? "", upForMs: Number(field("uptime_in_seconds") ?? 0) * 1_000 };
 }

@@ -58,25 +58,32 @@ export class Sweeper {
 
   async #addMissingJobs(): Promise<void> {
     // An accept adds the job right after its script; to add it a second time would change nothing.
-    for (const vmId of await this.#upkeep.pendingJobs({ ageMs: this.#intervalMs, count: BATCH })) {
+    await forEach(await this.#upkeep.pendingJobs({ ageMs: this.#intervalMs, count: BATCH }), async (vmId) => {
       const record = await this.#store.get(vmId);
       if (record === undefined || record.state !== "queued" || record.epoch > 0 || record.removal !== undefined) {
         await this.#upkeep.jobAdded(vmId);
-        continue;
+        return;
       }
       await this.#queue.enqueue(record);
       this.#logger.info({ vmId }, "added the job of a VM whose API died after accepting it");
-    }
+    });
   }
 
   async #endOverdue(): Promise<void> {
-    for (const overdue of await this.#upkeep.dueDeadlines(BATCH)) {
+    await forEach(await this.#upkeep.dueDeadlines(BATCH), async (overdue) => {
       const outcome = await this.#store.requestRemoval({ ...overdue, by: "drover" });
       if (outcome.kind === "marked" && outcome.host !== undefined) {
         await this.#queue.notifyRemoval(outcome.host, overdue.vmId);
       }
-      if (outcome.kind === "not_due") continue;
+      if (outcome.kind === "not_due") return;
       await this.#upkeep.forgetDeadline(overdue); // the mark is written: the host's reconcile does the rest
-    }
+    });
   }
+}
+
+/** Goes through all of them; the first failure is thrown at the end, so that one VM does not keep the others waiting. */
+async function forEach<T>(items: readonly T[], act: (item: T) => Promise<void>): Promise<void> {
+  const failures: unknown[] = [];
+  for (const item of items) await act(item).catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
 }

@@ -19,7 +19,8 @@ interface ProcessStatus {
 
 /** Start time of a process in clock ticks since boot, or undefined when there is none with this pid. */
 export function readStartTime(pid: number): number | undefined {
-  return readStatus(pid)?.startTimeTicks;
+  const status = readStatus(pid);
+  return status === "unreadable" ? undefined : status?.startTimeTicks;
 }
 
 /**
@@ -29,6 +30,7 @@ export function readStartTime(pid: number): number | undefined {
  */
 export function isAlive({ pid, startTimeTicks }: ProcessIdentity): boolean {
   const status = readStatus(pid);
+  if (status === "unreadable") return exists(pid);
   if (status === undefined) return isHidden(pid);
   const isDead = status.state === "X" || (status.state === "Z" && status.threads <= 1);
   return status.startTimeTicks === startTimeTicks && !isDead;
@@ -37,7 +39,8 @@ export function isAlive({ pid, startTimeTicks }: ProcessIdentity): boolean {
 /** True when the process exists and is stopped (SIGSTOP, a debugger): it answers nobody and only SIGKILL ends it. */
 export function isStopped({ pid, startTimeTicks }: ProcessIdentity): boolean {
   const status = readStatus(pid);
-  return status?.startTimeTicks === startTimeTicks && (status.state === "T" || status.state === "t");
+  if (status === undefined || status === "unreadable") return false;
+  return status.startTimeTicks === startTimeTicks && (status.state === "T" || status.state === "t");
 }
 
 /** Random for every boot of the machine; pids and start times mean nothing across it. */
@@ -61,12 +64,14 @@ export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals)
   }
 }
 
-function readStatus(pid: number): ProcessStatus | undefined {
+/** Undefined: gone, or not for our eyes. Unreadable (no descriptor is left, say): that tells nothing of the process. */
+function readStatus(pid: number): ProcessStatus | undefined | "unreadable" {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/stat`, "latin1");
-  } catch {
-    return undefined; // gone, or not for our eyes: isAlive asks the kernel in another way
+  } catch (error) {
+    const code = errnoOf(error);
+    return code === "ENOENT" || code === "ESRCH" || code === "EACCES" ? undefined : "unreadable";
   }
   // The second field is the program's name in brackets and may itself hold blanks and brackets.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
@@ -74,6 +79,16 @@ function readStatus(pid: number): ProcessStatus | undefined {
   const startTimeTicks = Number(fields[19]);
   const threads = Number(fields[17]);
   return state === undefined || Number.isNaN(startTimeTicks) ? undefined : { state, startTimeTicks, threads };
+}
+
+/** Whether some process has this pid. Rather a stranger taken for alive for a moment than a live VM for dead. */
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return errnoOf(error) === "EPERM";
+  }
 }
 
 /** /proc may hide the processes of others (hidepid); the kernel still says EPERM for them. */

@@ -6,12 +6,13 @@ import type { LaunchEnd } from "./end-plan.ts";
 import type { Launch } from "./launch.ts";
 import { ringsOf } from "./launch-qemu.ts";
 import type { LiveQemu } from "./machine.ts";
+import type { InHand } from "./move-vm.ts";
 import { limitBoot, observer, type RunVmDeps, toItsEnd } from "./run-vm.ts";
 import type { StopRequest } from "./stop-request.ts";
 import { launchEndOf, qemuOutput, stopEnd, superviseVm } from "./supervise-vm.ts";
 import { openSecrets, VmHand } from "./vm-hand.ts";
 
-/** A QEMU that hangs, or that somebody else's monitor holds, is asked again this often. */
+/** A QEMU that hangs, or that somebody else's monitor holds, is asked again this often; so is a Redis that refuses. */
 const BUSY_PAUSE_MS = 1_000;
 /** What QEMU prints when a signal ends it. */
 const TOLD_TO_END = /terminating on signal \d+/;
@@ -32,6 +33,8 @@ export async function adoptVm(deps: RunVmDeps, { launch, process, mark }: Leftov
   const hand = new VmHand(deps, launch);
   if (mark !== undefined) stop.ask(mark.reason, { force: mark.force });
   else if (launch.record.stopReason !== null) stop.ask(launch.record.stopReason, { force: true });
+  // Its stop was published and did not reach the disk: nothing leads back from there but its end, at no cost to the VM.
+  else if (launch.state === "stopping") stop.ask("released", { force: true });
   await toItsEnd(deps, { launch, stop }, hand, () => attachAndSupervise(deps, { launch, process, stop }, hand));
 }
 
@@ -39,7 +42,7 @@ export async function adoptVm(deps: RunVmDeps, { launch, process, mark }: Leftov
 export async function endLeftover(deps: RunVmDeps, launch: Launch, stop: StopRequest, end: LaunchEnd): Promise<void> {
   const hand = new VmHand(deps, launch);
   await toItsEnd(deps, { launch, stop }, hand, async () => {
-    await knowSecrets(deps, launch, hand);
+    await knowSecrets(deps, { launch, stop }, hand);
     return end;
   });
 }
@@ -50,9 +53,10 @@ async function attachAndSupervise(
   hand: VmHand,
 ): Promise<LaunchEnd | "left"> {
   const { identity, paths } = launch;
-  await knowSecrets(deps, launch, hand);
+  await knowSecrets(deps, { launch, stop }, hand);
   if (hand.watch !== undefined) {
-    const { console } = await deps.machine.readOutputs(paths);
+    // Unreadable, it hides a text that has been shown already: the VM is not said to be ready, and lives.
+    const { console } = await deps.machine.readOutputs(paths).catch(() => ({ console: "" }));
     hand.watch.feed({ bytes: Buffer.from(console), skipped: false });
   }
   const qemu = await attachPatiently(deps, { launch, process, stop }, hand);
@@ -104,8 +108,8 @@ async function attachPatiently(
       });
     } catch (error) {
       if (leaving.aborted) return "left";
-      if (!(error instanceof AttachFailure)) throw error;
-      if (error.reason !== "busy") return "gone";
+      // Whatever else keeps us from attaching (no descriptor is left, say) tells nothing about the VM either.
+      if (error instanceof AttachFailure && error.reason !== "busy") return "gone";
       if (stop.signal.aborted) return "stopped"; // its process is ended by signals then
       if (tries === 0) logger.error({ vmId, err: error }, "QEMU lives and does not answer; it keeps its place");
       await clock.pause(BUSY_PAUSE_MS, stop.signal).catch(() => undefined); // stopped: one last try to ask it nicely
@@ -113,14 +117,24 @@ async function attachPatiently(
   }
 }
 
-/** Without them nobody can tell what to mask, and no output is shown; the VM itself runs on. */
-async function knowSecrets(deps: RunVmDeps, launch: Launch, hand: VmHand): Promise<void> {
-  try {
-    hand.maskBy(await openSecrets(deps, launch));
-  } catch (error) {
-    if (!(error instanceof LaunchFailure)) throw error;
-    deps.logger.warn({ vmId: launch.identity.vmId, err: error }, "the output of a VM is withheld from now on");
-    hand.withholdOutput();
+/**
+ * Without them nobody can tell what to mask, and no output is shown; the VM itself runs on. A Redis that refuses to
+ * answer is asked again.
+ */
+async function knowSecrets(deps: RunVmDeps, { launch, stop }: InHand, hand: VmHand): Promise<void> {
+  const { clock, leaving, giveUp, logger } = deps;
+  const { vmId } = launch.identity;
+  for (;;) {
+    try {
+      return hand.maskBy(await openSecrets(deps, launch));
+    } catch (error) {
+      const isOver = stop.signal.aborted || leaving.aborted || giveUp.aborted;
+      if (error instanceof LaunchFailure || isOver) {
+        logger.warn({ vmId, err: error }, "the output of a VM is withheld from now on");
+        return hand.withholdOutput();
+      }
+      await clock.pause(BUSY_PAUSE_MS, stop.signal).catch(() => undefined); // stopped: one last try
+    }
   }
 }
 

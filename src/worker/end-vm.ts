@@ -10,6 +10,7 @@ import type { Config } from "../runtime/config-shape.ts";
 import type { Breaker } from "./breaker.ts";
 import { type EndPlan, type LaunchEnd, planEnd } from "./end-plan.ts";
 import type { FailPoints } from "./fail-points.ts";
+import { heedLateMark } from "./give-back.ts";
 import { type Launch, toLive } from "./launch.ts";
 import type { LaunchFiles } from "./launch-files.ts";
 import type { Mutex } from "./mutex.ts";
@@ -86,7 +87,7 @@ async function publish(deps: EndDeps, launch: Launch, plan: EndPlan): Promise<En
     const known = await store.get(vmId);
     const earlier = publishedEarlier(launch, settled, known);
     if (earlier !== undefined) return earlier;
-    if (leadsBack(settled) && known !== undefined && isWaiting(known.state)) return "superseded"; // taken back already
+    if (known !== undefined && wasTakenBack(launch, settled, known)) return "superseded";
     const claim = told ? undefined : await ownership.reassert({ ...toLive(launch), port: undefined });
     if (claim?.kind === "reasserted" || claim?.kind === "ours") {
       logger.warn({ vmId, epoch, outcome }, "Redis had lost a launch that has ended; it was told again");
@@ -106,6 +107,12 @@ function publishedEarlier({ identity }: Launch, plan: EndPlan, known: VmRecord |
   if (isFinal(known.state))
     return { ...plan, outcome: known.state, reason: known.endReason ?? plan.reason, delayMs: 0 };
   return isWaiting(known.state) && leadsBack(plan) ? plan : undefined;
+}
+
+/** Somebody has put the VM back into the queue already: a reaper, or whoever retried a failed one by hand. */
+function wasTakenBack({ identity }: Launch, plan: EndPlan, known: VmRecord): boolean {
+  if (!isWaiting(known.state)) return false;
+  return leadsBack(plan) || (plan.outcome === "failed" && known.epoch === identity.epoch);
 }
 
 function isWaiting(state: VmState): boolean {
@@ -165,12 +172,6 @@ async function markOf({ launches }: EndDeps, { identity }: Launch): Promise<Remo
 async function hasOtherHosts({ hosts, clock }: EndDeps, { identity, avoid }: Launch): Promise<boolean> {
   const live = await hosts.liveHosts(identity.pool);
   return live.some(({ hostId }) => hostId !== identity.host && (avoid[hostId] ?? 0) <= clock.nowMs());
-}
-
-/** A removal that came after the record had gone back into the queue and before its job had: nobody else looks at it. */
-async function heedLateMark({ launches, store }: EndDeps, vmId: string): Promise<void> {
-  const mark = (await launches.marked([vmId])).get(vmId);
-  if (mark !== undefined) await store.requestRemoval({ vmId, reason: mark.reason, by: "drover" });
 }
 
 /** Whatever a launch may throw, as a cause. What nobody classified is drover's own failure. */

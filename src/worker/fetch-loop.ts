@@ -33,7 +33,7 @@ export interface FetchLoopDeps {
   readonly roomChanged: (signal: AbortSignal) => Promise<void>;
   /** Puts the intent on disk and takes the port. Called under the mutex; the launch itself goes on in the background. */
   readonly take: (job: ClaimedJob) => Promise<void>;
-  /** Called with a job whose `take` threw: it is ours and must go back. */
+  /** Called with a job that is not taken, or whose `take` threw: it is ours and must go back. */
   readonly strand: (job: ClaimedJob) => void;
 }
 
@@ -60,9 +60,9 @@ export class FetchLoop {
     this.#running ??= this.#run();
   }
 
-  /** Whether the loop goes round: the sign of life that the host's lease stands for. */
+  /** Whether the loop goes round: the sign of life that the host's lease stands for. One that was stopped does not hang. */
   isTurning(): boolean {
-    return this.#deps.clock.monotonicMs() - this.#turnedAtMs < TURN_MAX_MS;
+    return this.#stopping.signal.aborted || this.#deps.clock.monotonicMs() - this.#turnedAtMs < TURN_MAX_MS;
   }
 
   /** Returns when no fetch is under way and none will follow. */
@@ -123,7 +123,8 @@ export class FetchLoop {
       const pool = pools[this.#turn++ % pools.length] ?? "";
       const job = await claims.fetch(pool, newToken());
       if (job === undefined) continue;
-      if (signal.aborted) {
+      // Redis may have been away meanwhile: what it gives now may be older than what runs somewhere.
+      if (signal.aborted || !hasRoom()) {
         strand(job);
         return false;
       }

@@ -3,6 +3,7 @@ import { LaunchFailure } from "../contract/causes.ts";
 import { parseGoDurationMs } from "../contract/go-duration.ts";
 import type { Tee } from "../contract/qemu-config.ts";
 import type { VmSecrets } from "../contract/vm-request.ts";
+import { FINAL_STATES } from "../contract/vm-state.ts";
 import type { OperatorPaths } from "../qemu/failure-patterns.ts";
 import type { RingChunk } from "../qemu/ring-reader.ts";
 import { maskCommand, shellLine } from "../qemu/shell-quote.ts";
@@ -69,21 +70,29 @@ async function makeFiles(deps: QemuLaunchDeps, { launch, secrets, stop }: QemuOr
   const { config, machine, tee, ownership, failPoints } = deps;
   const { identity, spec, paths } = launch;
   await failPoints.reach("L5-secrets", spec.name);
-  const [made, snapshot] = await Promise.allSettled([
-    machine.makeGuest({
-      paths,
-      vmId: identity.vmId,
-      spec,
-      secrets,
-      signal: stop.signal,
-      firmwareVars: tee.kind === "none" && config.firmware === "ovmf",
-    }),
-    ownership.snapshot(identity.vmId),
-  ]);
-  if (made.status === "rejected") throw made.reason;
-  if (snapshot.status === "rejected") throw snapshot.reason;
-  launch.record = { ...launch.record, snapshot: snapshot.value ?? null }; // reaches the disk with the pid
+  await machine.makeGuest({
+    paths,
+    vmId: identity.vmId,
+    spec,
+    secrets,
+    signal: stop.signal,
+    firmwareVars: tee.kind === "none" && config.firmware === "ovmf",
+  });
+  // Asked last: while files were made or Redis was away, the VM may have been launched elsewhere.
+  const snapshot = await ownership.snapshot(identity.vmId);
+  if (snapshot !== undefined && isAgainst(snapshot, launch)) {
+    stop.ask("superseded", { force: true });
+    stop.signal.throwIfAborted();
+  }
+  launch.record = { ...launch.record, snapshot: snapshot ?? null }; // reaches the disk with the pid
   await failPoints.reach("L6-guest-files", spec.name);
+}
+
+/** Positive evidence in a record against a launch; what Redis has merely forgotten is told again later. */
+function isAgainst(snapshot: Readonly<Record<string, string>>, { identity }: Launch): boolean {
+  if ((FINAL_STATES as readonly string[]).includes(snapshot["state"] ?? "")) return true;
+  const epoch = Number(snapshot["epoch"] ?? 0);
+  return epoch > identity.epoch || (epoch === identity.epoch && snapshot["host"] !== identity.host);
 }
 
 async function startOnPort(deps: QemuLaunchDeps, order: QemuOrder): Promise<LiveQemu> {

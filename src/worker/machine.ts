@@ -21,6 +21,11 @@ export type LiveQemu = Pick<
   "pid" | "startTimeTicks" | "ended" | "stop" | "drainOutputs" | "detach" | "resume"
 >;
 
+/** A process that is some launch of a VM. */
+export interface LivingLaunch extends ProcessIdentity {
+  readonly epoch: number;
+}
+
 export interface GuestOrder {
   readonly paths: VmPaths;
   readonly vmId: string;
@@ -44,7 +49,7 @@ export interface Machine {
   /** See `attachQemu`. */
   attach(options: AttachOptions): Promise<LiveQemu>;
   /** Processes of this VM and this state directory: nothing may be launched while there is one. */
-  livingOf(vmId: string): readonly ProcessIdentity[];
+  livingOf(vmId: string): readonly LivingLaunch[];
   isAlive(identity: ProcessIdentity): boolean;
   /** Ends exactly this process and proves it; see `endProcess`. */
   end(identity: ProcessIdentity, termMs: number): Promise<void>;

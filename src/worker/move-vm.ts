@@ -1,7 +1,8 @@
 import type { Logger } from "pino";
 import { LaunchFailure } from "../contract/causes.ts";
 import type { VmEventType } from "../contract/vm-event.ts";
-import type { Move, MoveOutcome } from "../queue/launch-moves.ts";
+import { fileFailure } from "../qemu/file-failure.ts";
+import type { Move } from "../queue/launch-moves.ts";
 import type { LiveState } from "../queue/ownership.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { type Launch, toLive } from "./launch.ts";
@@ -33,7 +34,7 @@ export async function moveVm<T extends VmEventType>(
 ): Promise<void> {
   const { vmId } = launch.identity;
   for (let told = false; ; told = true) {
-    const outcome = await moveWhenPossible(deps, { launch, stop }, move);
+    const outcome = await whenPossible(deps, stop, () => deps.launches.move(launch.identity, move));
     if (outcome === "done") {
       launch.state = move.to;
       return;
@@ -43,8 +44,8 @@ export async function moveVm<T extends VmEventType>(
       stop.ask(mark?.reason ?? "requested", { force: mark?.force ?? false });
       stop.signal.throwIfAborted();
     }
-    if (told || (await tellAgain(deps, { launch, stop })) !== "reasserted")
-      throw new LaunchFailure("internal", `the record refused the move to '${move.to}': ${outcome}`);
+    if (told) throw new LaunchFailure("internal", `the record refused the move to '${move.to}': ${outcome}`);
+    await whenPossible(deps, stop, () => tellAgain(deps, { launch, stop })); // or a reconcile has told it meanwhile
   }
 }
 
@@ -69,14 +70,14 @@ export async function tellAgain(
 }
 
 /** A Redis that refuses a write (OOM, MISCONF, READONLY, LOADING) is no evidence against a VM: it is asked again. */
-async function moveWhenPossible<T extends VmEventType>(
-  { launches, clock }: MoveDeps,
-  { launch, stop }: InHand,
-  move: Move<T>,
-): Promise<MoveOutcome> {
+async function whenPossible<T>(
+  { clock }: Pick<MoveDeps, "clock">,
+  stop: StopRequest,
+  ask: () => Promise<T>,
+): Promise<T> {
   for (;;) {
     try {
-      return await launches.move(launch.identity, move);
+      return await ask();
     } catch (error) {
       const isRefusal = error instanceof Error && error.name === "ReplyError";
       if (!isRefusal || stop.signal.aborted) throw error;
@@ -85,12 +86,28 @@ async function moveWhenPossible<T extends VmEventType>(
   }
 }
 
-/** Puts what is known of a launch on disk, so that whoever starts after a crash knows it too. */
+/** The write of a launch's record that is under way: of two at once the earlier could be the one that stays. */
+const saving = new WeakMap<Launch, Promise<void>>();
+
+/**
+ * Puts what is known of a launch on disk, so that whoever starts after a crash knows it too. Throws LaunchFailure: a
+ * disk that takes nothing is the host's fault, and not the VM's.
+ */
 export async function saveLaunch(
   { files }: { readonly files: LaunchFiles },
   launch: Launch,
   known: Partial<Launch["record"]>,
 ): Promise<void> {
   launch.record = { ...launch.record, ...known };
-  await files.writeRecord(launch.paths, launch.record);
+  const before = saving.get(launch) ?? Promise.resolve();
+  const written = before.then(() => files.writeRecord(launch.paths, launch.record));
+  saving.set(
+    launch,
+    written.catch(() => undefined), // its caller hears of it; the next write goes on all the same
+  );
+  try {
+    await written;
+  } catch (error) {
+    throw fileFailure(error, "the launch could not be written to disk");
+  }
 }

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { RedisGeneration } from "../queue/generation.ts";
 import type { PortSlots } from "../queue/port-slots.ts";
+import type { RedisRun } from "../queue/redis-policy.ts";
 import type { Mutex } from "./mutex.ts";
 import { type RecoverDeps, recoverDirectory, recoverUnknownJobs } from "./recover.ts";
 
@@ -16,8 +17,8 @@ export interface ReconcilerDeps {
   readonly mutex: Mutex;
   readonly ports: Pick<PortSlots, "list" | "give">;
   readonly generation: Pick<RedisGeneration, "check">;
-  /** Changes when another Redis process answers; undefined where that cannot be told. */
-  readonly runId: () => Promise<string | undefined>;
+  /** Which Redis process answers; undefined where that cannot be told. */
+  readonly redisRun: () => Promise<RedisRun | undefined>;
   readonly intervalMs: number;
   readonly logger: Logger;
 }
@@ -78,12 +79,13 @@ export class Reconciler {
     const verdict = await generation.check();
     if (verdict !== "same")
       logger.error({ verdict, told }, "Redis lost data: every live VM of this host has told it again");
-    const runId = await this.#deps.runId();
-    if (this.#runId !== undefined && runId !== this.#runId) {
+    const run = await this.#deps.redisRun();
+    // For the first round there is no earlier one to compare with; a Redis that has run for long is no news then.
+    if (run !== undefined && run.id !== this.#runId && (this.#runId !== undefined || run.upForMs < SETTLE_MS)) {
       logger.warn({ told }, "another Redis process answers; waiting for the other hosts before anything is fetched");
       await recover.clock.pause(SETTLE_MS, this.#stopping.signal).catch(() => undefined); // stopping: nothing is fetched
     }
-    this.#runId = runId;
+    this.#runId = run?.id;
     this.#agreedLosses = losses;
     runs.wake();
   }

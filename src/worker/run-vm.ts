@@ -123,7 +123,7 @@ export function observer({ logger }: { logger: Logger }, { identity }: Launch, s
  */
 async function endLaunch(deps: RunVmDeps, launch: Launch, hand: VmHand, end: LaunchEnd): Promise<void> {
   const { machine, failPoints } = deps;
-  const { vmId } = launch.identity;
+  const { vmId, epoch } = launch.identity;
   const persist = { vmId, clock: deps.clock, logger: deps.logger, giveUp: deps.giveUp };
   const outputs = hand.masked(await lastOutputs(deps, launch, hand));
   const plan = await persistently({ ...persist, what: "writing down how a VM ended" }, () =>
@@ -133,8 +133,9 @@ async function endLaunch(deps: RunVmDeps, launch: Launch, hand: VmHand, end: Lau
   // Until the process is proved dead nothing of the VM may be given away, however long that takes.
   await persistently({ ...persist, what: "ending QEMU" }, async () => {
     await hand.qemu?.stop({ bounds: { ...deps.config.stop, powerdownMs: 0 } });
-    // A start that failed while QEMU could not be killed has left it to us.
-    if (hand.qemu === undefined) for (const living of machine.livingOf(vmId)) await machine.end(living, TERM_MS);
+    if (hand.qemu !== undefined) return;
+    // A start that failed while QEMU could not be killed has left it to us; a later launch's is not ours to end.
+    for (const living of machine.livingOf(vmId)) if (living.epoch <= epoch) await machine.end(living, TERM_MS);
   });
   await failPoints.reach("L12b-dead", launch.spec.name);
   hand.close();

@@ -13,7 +13,7 @@ import { PoolWaiter } from "../queue/pool-waiter.ts";
 import { PortSlots } from "../queue/port-slots.ts";
 import { Reaper } from "../queue/reaper.ts";
 import { redisKeys } from "../queue/redis-keys.ts";
-import { checkRedisPolicy, redisRunId } from "../queue/redis-policy.ts";
+import { checkRedisPolicy, redisRun } from "../queue/redis-policy.ts";
 import { RemovalJobs } from "../queue/removal-jobs.ts";
 import { Sweeper } from "../queue/sweeper.ts";
 import { VmQueue } from "../queue/vm-queue.ts";
@@ -116,7 +116,8 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
   const guardRepeat = new Repeat({
     what: "moving the guard's deadline",
     intervalMs: config.lease.renewMs,
-    step: async () => (isTurning() ? guard.noteTurn() : undefined),
+    // While Redis is away the loop waits for it, for as long as that takes: it does not hang.
+    step: async () => (isTurning() || redis.status !== "ready" ? guard.noteTurn() : undefined),
     clock,
     logger,
   });
@@ -159,7 +160,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     mutex,
     ports: new PortSlots(parts),
     generation: await rememberGeneration({ redis, keys, stateDir: host.stateDir }),
-    runId: () => redisRunId(redis),
+    redisRun: () => redisRun(redis),
     intervalMs: config.reconcileMs,
     logger,
   });

@@ -21,7 +21,6 @@ import type { Stores } from "./stores.ts";
 /** setTimeout takes no longer wait. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 const TTL_RETRY_MS = 200;
-const NEVER = new Promise<never>(() => undefined);
 
 export interface SuperviseDeps extends MoveDeps {
   readonly config: Config;
@@ -65,7 +64,8 @@ export async function superviseVm(deps: SuperviseDeps, vm: Supervised): Promise<
   const stopped = aborted(stop.signal, "stop");
   const left = aborted(deps.leaving, "left");
   try {
-    const failed = ready.then(() => NEVER); // a probe that answered ends nothing; a refused move ends the launch
+    // Not one promise for all VMs: it would keep what waits for it as long as the worker lives.
+    const failed = ready.then(() => new Promise<never>(() => undefined)); // a probe that answered ends nothing; a refused move ends the launch
     const full = stalled.watch(qemu, over.signal);
     const first = await Promise.race([qemu.ended, stopped.happened, left.happened, full, failed]);
     if (first === "left") return "left";
@@ -206,7 +206,8 @@ async function fireTtl({ store, clock, logger }: SuperviseDeps, { launch, stop }
     if (leftMs <= 0) {
       try {
         const { kind } = await store.requestRemoval({ vmId, reason: "ttl", by: "drover" });
-        if (kind !== "not_due") return stop.ask("ttl"); // by Redis's clock, which all hosts share
+        // By Redis's clock, which all hosts share. A record that Redis has lost comes back by REASSERT, deadline included.
+        if (kind !== "not_due" && kind !== "not_found") return stop.ask("ttl");
       } catch (error) {
         logger.warn({ err: error, vmId }, "the end of a VM's time could not be written; it is tried again");
       }

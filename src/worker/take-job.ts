@@ -5,11 +5,13 @@ import type { ClaimedJob } from "../queue/job-claims.ts";
 import type { LaunchIdentity, RecordFields } from "../queue/launch-moves.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { FailPoints } from "./fail-points.ts";
+import { giveBack } from "./give-back.ts";
 import type { HostState } from "./host-state.ts";
 import type { Launch } from "./launch.ts";
 import type { LaunchFiles } from "./launch-files.ts";
 import { newLocalRecord } from "./local-record.ts";
 import type { Stores } from "./stores.ts";
+import type { VmRuns } from "./vm-runs.ts";
 
 /** Back soon, but no hot loop: somebody else may take it meanwhile. */
 const GIVE_BACK_MS = 2_000;
@@ -26,6 +28,7 @@ export class HostUnfit extends Error {
 export interface TakeJobDeps extends Pick<Stores, "claims" | "launches" | "store"> {
   readonly host: Pick<HostState, "hostId" | "stateId" | "bootId">;
   readonly files: LaunchFiles;
+  readonly runs: Pick<VmRuns, "hasVm">;
   readonly failPoints: FailPoints;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -35,7 +38,8 @@ export interface TakeJobDeps extends Pick<Stores, "claims" | "launches" | "store
 
 /**
  * From a fetched job to a launch: intent on disk, then the port. Undefined when there is nothing to launch; the job is
- * settled or given back then and nothing is left on disk. Runs under the host's mutex.
+ * settled or given back then and nothing is left on disk. Throws for a VM that is in this host's hands already: the
+ * reconciler settles whose it is. Runs under the host's mutex.
  */
 export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launch | undefined> {
   const { host, files, failPoints, claims, launches, logger } = deps;
@@ -43,7 +47,7 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
   await failPoints.reach("L1-fetched", vmName);
   if (!job.data.ok && job.data.newer) {
     logger.warn({ vmId: job.vmId }, "a job of a newer version goes back to the queue");
-    await claims.giveBack(job, GIVE_BACK_NEWER_MS);
+    await giveBack(deps, job, GIVE_BACK_NEWER_MS);
     return undefined;
   }
   if (!isVmId(job.vmId)) {
@@ -51,6 +55,9 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
     await claims.failForGood(job, { message: "no VM of drover's", story: "the job's id is no VM id" });
     return undefined;
   }
+  // Redis has put a VM back into the queue that lives here, or whose end is under way: its directory, which may be that
+  // of the same epoch, must not be touched; and given back it might run elsewhere before Redis is told.
+  if (deps.runs.hasVm(job.vmId)) throw new Error(`VM ${job.vmId} was fetched and is in this host's hands already`);
   // Data that nobody can read becomes a launch too, which fails at once: so record, event and job end as always.
   const record = newLocalRecord(host, job, deps.clock.nowMs());
   const { job: data, createdAtMs: startedAtMs } = record;
@@ -64,7 +71,7 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
     // Without the intent on disk nothing may be launched: a full disk must not turn into a VM that nobody knows of.
     logger.error({ err: error, vmId: job.vmId }, "the launch could not be written to disk; the job goes back");
     await files.removeDirectory(paths).catch(() => undefined); // as far as the disk lets it; the next start finds the rest
-    await claims.giveBack(job, GIVE_BACK_UNFIT_MS);
+    await giveBack(deps, job, GIVE_BACK_UNFIT_MS);
     throw new HostUnfit("this host cannot write to its state directory", { cause: error });
   }
   const identity: LaunchIdentity = {
@@ -106,7 +113,8 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
 }
 
 /** PREPARE said no: the job is settled from the record, or given back. */
-async function settleRefused({ claims, store, logger }: TakeJobDeps, job: ClaimedJob, refusal: string): Promise<void> {
+async function settleRefused(deps: TakeJobDeps, job: ClaimedJob, refusal: string): Promise<void> {
+  const { claims, store, logger } = deps;
   logger.info({ vmId: job.vmId, refusal }, "a fetched VM is not launched");
   if (refusal === "no_record") {
     // Removed and purged, or never accepted: nobody asks for this VM, and given back it would come again for ever.
@@ -122,5 +130,5 @@ async function settleRefused({ claims, store, logger }: TakeJobDeps, job: Claime
       return;
     }
   }
-  await claims.giveBack(job, GIVE_BACK_MS);
+  await giveBack(deps, job, GIVE_BACK_MS);
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { LAUNCH_STATES, type VmState } from "../contract/vm-state.ts";
 import type { SettleTarget } from "../queue/job-claims.ts";
 import type { RemovalMark } from "../queue/launch-moves.ts";
@@ -29,6 +30,8 @@ export class VmRuns {
 
   constructor(deps: RunVmDeps) {
     this.deps = deps;
+    // Each VM listens to them: without this Node takes the eleventh for a leak and prints so.
+    setMaxListeners(0, deps.leaving, deps.giveUp);
   }
 
   get size(): number {
@@ -120,10 +123,15 @@ export class VmRuns {
    * is told again, what does not count any more is stopped. Gives how many had to be told again.
    */
   async agree(): Promise<number> {
-    const counts = await Promise.all([...this.#runs.values()].map((run) => this.#agreeOn(run)));
+    const outcomes = await Promise.allSettled([...this.#runs.values()].map((run) => this.#agreeOn(run)));
+    const failed = outcomes.filter((outcome) => outcome.status === "rejected");
+    // All: Redis does not answer. Some: their keys are damaged, which must not keep the others from being compared.
+    if (failed.length > 0 && failed.length === outcomes.length) throw failed[0]?.reason;
+    for (const { reason } of failed)
+      this.deps.logger.error({ err: reason }, "Redis could not say what it knows of a VM");
     const targets: SettleTarget[] = [...this.#runs.values()].map(({ launch }) => launch.identity);
     await this.deps.claims.extendLocks(targets);
-    return counts.filter((told) => told).length;
+    return outcomes.filter((outcome) => outcome.status === "fulfilled" && outcome.value).length;
   }
 
   /** Stops every VM; each goes back to the queue and no attempt is used. Returns when all of them are settled. */
@@ -163,8 +171,7 @@ export class VmRuns {
 
   async #agreeOn(run: Run): Promise<boolean> {
     const { launch, stop, ending } = run;
-    const isSuperseded = () => stop.reason === "superseded";
-    if (ending || isSuperseded()) return false;
+    if (ending || stop.reason === "superseded") return false;
     const { agrees, mark } = await this.deps.ownership.check(toLive(launch));
     const isCurrent = () => this.#runs.get(launch.identity.vmId) === run && !run.launch.ended;
     if (mark !== undefined && isCurrent()) askStop(run, mark);
@@ -172,7 +179,7 @@ export class VmRuns {
     try {
       return (await tellAgain(this.deps, { launch, stop })) === "reasserted";
     } catch (error) {
-      if (isSuperseded()) return false; // the stop is under way
+      if (stop.signal.aborted && error === stop.signal.reason) return false; // its stop is under way
       throw error;
     }
   }

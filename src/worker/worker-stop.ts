@@ -87,8 +87,11 @@ export class WorkerStop implements StartedWorker {
     logger.info({ running: runs.size, vms: this.#mode }, "worker stopping");
     if (this.#mode === "drain") {
       await loop.stop();
+      const { signal } = this.#hurry;
       const hurried = new Promise<void>((resolve) => {
-        this.#hurry.signal.addEventListener("abort", () => resolve(), { once: true });
+        if (signal.aborted)
+          resolve(); // while the loop stopped
+        else signal.addEventListener("abort", () => resolve(), { once: true });
       });
       await Promise.race([runs.allDone(), hurried]);
     }

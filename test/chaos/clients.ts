@@ -23,6 +23,8 @@ interface Answer {
 
 const ANSWER_MS = 4_000;
 const AGAIN_MS = 250;
+/** So many removals at a time at the end: all of them at once would be a fault of its own. */
+const REMOVERS = 6;
 /** A client does not pile up work without end while nothing moves. */
 const OPEN_MAX = 40;
 
@@ -59,16 +61,25 @@ export class Clients {
     task.catch(() => undefined); // `settle` tells of it
   }
 
-  /** Removes all VMs whose clients have left that to the end, but not those that are to stay. */
-  removeRest(): void {
+  /**
+   * Removes all VMs whose clients have left that to the end, but not those that are to stay; `again` those as well whose
+   * removal was asked for before: Redis may have lost the wish.
+   */
+  removeRest({ again }: { again: boolean }): void {
     this.#insists = true;
-    for (const submission of this.#submissions)
-      if (!submission.isRemoved && !isStayer(submission.plan)) this.#track(this.#remove(submission, true));
+    this.#removeAll(this.#submissions.filter(({ isRemoved, plan }) => (again || !isRemoved) && !isStayer(plan)));
   }
 
   removeStayers(): void {
-    for (const submission of this.#submissions)
-      if (!submission.isRemoved && isStayer(submission.plan)) this.#track(this.#remove(submission, true));
+    this.#removeAll(this.#submissions.filter(({ isRemoved, plan }) => !isRemoved && isStayer(plan)));
+  }
+
+  #removeAll(submissions: readonly Submission[]): void {
+    const rest = [...submissions];
+    const one = async () => {
+      for (let next = rest.shift(); next !== undefined; next = rest.shift()) await this.#remove(next, true);
+    };
+    for (let clients = 0; clients < REMOVERS; clients++) this.#track(one());
   }
 
   /** Waits until every answer is known, or nobody insists on it. Throws what went wrong in a client. */
@@ -132,7 +143,11 @@ export class Clients {
         ...(answer === undefined ? {} : { status: answer.status, replayed: answer.replayed }),
       };
       this.#recorder.add("submit", value, { process, type: outcome, vmId: outcome === "ok" ? answer?.id : undefined });
-      if (outcome === "ok") submission.vmId = answer?.id;
+      if (outcome === "ok") {
+        // Only where Redis has lost the key does it mean another VM; the first one is still this client's to remove.
+        if (submission.vmId !== undefined && submission.vmId !== answer?.id) this.#submissions.push({ ...submission });
+        submission.vmId = answer?.id;
+      }
       if (outcome !== "info" || this.#closed || (careless && !this.#insists)) return;
       await delay(AGAIN_MS);
     }

@@ -154,29 +154,38 @@ export function downSpans(history: History, host: string): readonly Span[] {
  */
 export function silentSpans(history: History, host: string): readonly (Span & { readonly cutOff: boolean })[] {
   const RETURN_MS = 3_000;
-  const cut = faultSpans(history, ({ kind, target }) => CUTS.has(kind) && target === `${host}-redis`);
+  const edge = `${host}-redis`;
+  const halfOpen = faultSpans(history, ({ kind, target }) => kind === "half-open" && target === edge);
+  const cut = [
+    ...faultSpans(history, ({ target }) => target === edge),
+    ...halfOpen.map(({ fromMs }) => ({ fromMs, untilMs: fromMs + HALF_OPEN_MS })),
+  ];
   const others = [
     ...downSpans(history, host),
     ...faultSpans(history, ({ kind, target }) => kind === "worker-pause" && target === host),
     ...faultSpans(history, ({ kind }) => kind === "redis-kill" || kind === "redis-flush"),
   ];
-  const all = [...cut.map((span) => ({ ...span, cutOff: true })), ...others.map((span) => ({ ...span, cutOff: false }))]
-    .map((span) => ({ ...span, untilMs: span.untilMs + RETURN_MS }))
-    .sort((a, b) => a.fromMs - b.fromMs);
-  const joined: { fromMs: number; untilMs: number; cutOff: boolean }[] = [];
-  for (const span of all) {
+  const lengthMs = ({ fromMs, untilMs }: Span) => untilMs - fromMs;
+  const all = [
+    ...cut.map((span) => ({ ...span, cutMs: lengthMs(span) })),
+    ...others.map((span) => ({ ...span, cutMs: 0 })),
+  ].sort((a, b) => a.fromMs - b.fromMs);
+  const joined: { fromMs: number; untilMs: number; cutMs: number }[] = [];
+  for (const { fromMs, untilMs, cutMs } of all) {
     const last = joined.at(-1);
-    if (last === undefined || span.fromMs > last.untilMs) joined.push({ ...span });
+    if (last === undefined || fromMs > last.untilMs) joined.push({ fromMs, untilMs: untilMs + RETURN_MS, cutMs });
     else {
-      last.untilMs = Math.max(last.untilMs, span.untilMs);
-      last.cutOff ||= span.cutOff;
+      last.untilMs = Math.max(last.untilMs, untilMs + RETURN_MS);
+      last.cutMs += cutMs;
     }
   }
-  return joined;
+  return joined.map(({ fromMs, untilMs, cutMs }) => ({ fromMs, untilMs, cutOff: cutMs >= CUT_OFF_MS }));
 }
 
-/** Faults that keep a live worker from Redis for as long as they last. */
-const CUTS = new Set(["black-hole", "half-open", "latency"]);
+/** A hiccup of the network beside a long stop of the worker does not make it a host that was cut off. */
+const CUT_OFF_MS = 2_000;
+/** Nobody tells a worker that its connection is half open: it gives it up after 8 s without an answer. */
+const HALF_OPEN_MS = 8_500;
 
 /** Two lives of one VM that overlapped. */
 export interface Overlap {

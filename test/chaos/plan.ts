@@ -192,7 +192,7 @@ function planOps(random: Random, { durationMs, opsPerS }: PlanOptions): PlannedO
     const kind = random.weighted({ submit: 55, resend: 8, remove: 8, retry: 7, get: 22 });
     const stays = ops.length < STAYERS;
     const guest = stays ? "patient" : random.weighted(GUEST_WEIGHTS);
-    const endsBy = random.weighted({ ttl: 4, client: 4, harness: 2 });
+    const endsBy = random.weighted({ ttl: 10, client: 10, harness: 1 });
     const lifeMs = random.int(300, 5_000);
     const force = random.chance(0.4);
     // Nobody can remove a VM of which its client does not know, so that one ends by its TTL.

@@ -115,7 +115,7 @@ async function settle(world: World, redis: ReturnType<World["client"]>, clients:
     await world.endWorker(host, "SIGTERM");
     world.startWorker(host);
   }
-  clients.removeRest();
+  clients.removeRest({ again: world.options.dataLoss });
   const stayers = () => new Set(clients.submissions.filter(({ plan }) => isStayer(plan)).map(({ vmId }) => vmId));
   const open = await untilNoneOpen(world, redis, (vmId) => stayers().has(vmId), SETTLE_MS);
   clients.close();

@@ -71,7 +71,12 @@ function recheck(file: string): void {
   const history = readHistory(file);
   const violations = checkAll(history);
   for (const { invariant, vmId, message } of violations) print(`${invariant} ${vmId ?? ""} ${message}`);
-  print(formatFigures(figuresOf(history, violations), { runs: 1, minutes: (history.at(-1)?.t ?? 0) / 60_000 }));
+  print(
+    formatFigures(figuresOf(history, violations), {
+      runs: 1,
+      minutes: ((history.at(-1)?.t ?? 0) - (history[0]?.t ?? 0)) / 60_000,
+    }),
+  );
   process.exitCode = violations.length === 0 ? 0 : 1;
 }
 

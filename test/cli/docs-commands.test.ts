@@ -19,6 +19,7 @@ const REPLACED: readonly (readonly [RegExp, string])[] = [
   [/^npm test.*$/gm, ": # runs this test"],
   [/^(\.\/bin\/)?drover up.*$/gm, ": # runs while this test does"],
   [/^npm run bench:\S+.*$/gm, ": # hours on a small machine; built and typed by npm test"],
+  [/^npm run soak.*$/gm, ": # test/chaos/chaos.test.ts runs one"],
   [/\.\/bin\/drover/g, "drover"],
   [/http:\/\/127\.0\.0\.1:7003/g, '"$DROVER_URL"'],
   [/\bID\b/g, '"$ID"'],

@@ -1,11 +1,11 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { findByUuid } from "../../src/qemu/process-scan.ts";
 import { isAlive } from "../../src/runtime/process-identity.ts";
 import { Scope } from "../../src/runtime/scope.ts";
-import { type Drover, nextPorts, startDrover } from "../helpers/drover.ts";
+import { type Drover, nextPorts, removeStateDir, startDrover } from "../helpers/drover.ts";
 import { machineOf } from "../helpers/machine-of.ts";
 import { startRedisProxy } from "../helpers/redis-proxy.ts";
 import { waitFor } from "../helpers/wait-for.ts";
@@ -31,9 +31,7 @@ type Fault = "killed" | "frozen" | "cut off";
 /** A second machine of the fleet: its own state directory, ports and connection to Redis, and a worker that can be lost. */
 async function startHost(fleet: Drover, id: string, policy: Policy) {
   const scope = new Scope();
-  const stateDir = scope.own(mkdtempSync(join(tmpdir(), "drv-")), (dir) =>
-    rmSync(dir, { recursive: true, force: true }),
-  );
+  const stateDir = scope.own(mkdtempSync(join(tmpdir(), "drv-")), removeStateDir);
   const proxy = scope.own(await startRedisProxy(fleet.redis.url), (opened) => opened[Symbol.asyncDispose]());
   const ports = nextPorts();
   const env: Record<string, string> = {

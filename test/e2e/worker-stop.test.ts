@@ -1,7 +1,11 @@
 import { describe, expect, test } from "vitest";
+import { vmPaths } from "../../src/qemu/vm-paths.ts";
 import { startDrover } from "../helpers/drover.ts";
 import { expectAgreement } from "../helpers/leftovers.ts";
+import { machineOf, pressPowerButton } from "../helpers/machine-of.ts";
 import { machinesOf } from "../helpers/machine-traces.ts";
+import { startRedisProxy } from "../helpers/redis-proxy.ts";
+import { waitFor } from "../helpers/wait-for.ts";
 
 describe("a worker that stops and stops its VMs", () => {
   test("gives its VMs back to the queue without using an attempt; the next one runs them in a higher epoch", async () => {
@@ -41,6 +45,41 @@ describe("a worker that stops and stops its VMs", () => {
     await host.until(vmId, "removed");
     await expectAgreement(host);
   });
+});
+
+/** What `drover worker` promises of a stop that leaves its VMs. */
+const STOP_MAX_MS = 10_000;
+
+describe("a worker that stops while Redis is away", () => {
+  test.each(["does not answer", "is not there"])(
+    "(it %s) ends in time, leaves its VMs and the end of one that was under way, and the next one has all of them",
+    async (how) => {
+      await using host = await startDrover({ rom: "obedient", worker: false });
+      await using proxy = await startRedisProxy(host.redis.url);
+      const worker = await host.runWorker({ DROVER_REDIS_URL: proxy.url });
+      const [lives, ends] = [await host.submit({ ttl: "1h" }), await host.submit()];
+      for (const vmId of [lives, ends]) await host.until(vmId, "running");
+      const { pid } = machineOf(lives);
+      const resume = proxy.blackhole();
+      if (how === "is not there") await proxy[Symbol.asyncDispose]();
+      await pressPowerButton(vmPaths({ stateDir: host.stateDir, vmId: ends, epoch: 1 }));
+      await waitFor(() => machinesOf(new Set([ends])).length === 0, { what: "the guest to have ended" });
+
+      const stoppedMs = performance.now();
+      expect(await worker.stop("keep")).toEqual({ left: 2 });
+      expect(performance.now() - stoppedMs).toBeLessThan(STOP_MAX_MS);
+      expect(machineOf(lives).pid).toBe(pid);
+
+      resume();
+      await host.runWorker();
+      expect((await host.until(ends, "completed")).epoch).toBe(1);
+      expect(await host.get(lives)).toMatchObject({ state: "running", epoch: 1 });
+      expect(machineOf(lives).pid).toBe(pid);
+      await host.remove(lives);
+      await host.until(lives, "removed");
+      await expectAgreement(host);
+    },
+  );
 });
 
 describe("a state directory", () => {

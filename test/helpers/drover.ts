@@ -7,6 +7,7 @@ import type { VmRequest } from "../../src/contract/vm-request.ts";
 import { isFinal, type VmState } from "../../src/contract/vm-state.ts";
 import { VmDetail } from "../../src/contract/vm-view.ts";
 import { startApi } from "../../src/producer/start-api.ts";
+import { findLaunchesOf } from "../../src/qemu/process-scan.ts";
 import { openRedis } from "../../src/queue/connection.ts";
 import { EventLog } from "../../src/queue/event-log.ts";
 import { redisKeys } from "../../src/queue/redis-keys.ts";
@@ -47,9 +48,7 @@ export function nextPorts(count = 10): { first: number; last: number } {
 export async function startDrover(options: DroverOptions = {}) {
   const scope = new Scope();
   const redis = options.redis ?? scope.own(await startRedis(), (server) => server.stop());
-  const stateDir = scope.own(mkdtempSync(join(tmpdir(), "drv-")), (dir) =>
-    rmSync(dir, { recursive: true, force: true }),
-  );
+  const stateDir = scope.own(mkdtempSync(join(tmpdir(), "drv-")), removeStateDir);
   const rom =
     options.rom === undefined ? undefined : scope.own(await makeRomMachine(options.rom), (made) => made.dispose());
   const ports = options.ports ?? nextPorts();
@@ -156,6 +155,12 @@ export async function startDrover(options: DroverOptions = {}) {
       await scope.close();
     },
   };
+}
+
+/** VMs outlive their worker, and a test that failed has not removed them: nothing of it may burden the next one. */
+export function removeStateDir(stateDir: string): void {
+  for (const { pid } of findLaunchesOf(stateDir)) process.kill(pid, "SIGKILL");
+  rmSync(stateDir, { recursive: true, force: true });
 }
 
 function describe({ state, cause, endReason, tail }: VmDetail): string {

@@ -22,11 +22,17 @@ export class FakeClock implements Clock {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) return reject(signal.reason);
       if (ms <= 0) return resolve();
-      const sleeper = { at: this.#nowMs + ms, wake: () => resolve() };
+      const onAbort = () => {
+        this.#sleepers.delete(sleeper);
+        reject(signal?.reason);
+      };
+      const wake = () => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      };
+      const sleeper = { at: this.#nowMs + ms, wake };
       this.#sleepers.add(sleeper);
-      signal?.addEventListener("abort", () => {
-        if (this.#sleepers.delete(sleeper)) reject(signal.reason);
-      });
+      signal?.addEventListener("abort", onAbort, { once: true });
     });
   }
 

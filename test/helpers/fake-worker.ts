@@ -9,22 +9,22 @@ import type { ClaimedJob } from "../../src/queue/job-claims.ts";
 import type { MoveOutcome, RemovalMark } from "../../src/queue/launch-moves.ts";
 import type { ClaimOutcome, ReassertOutcome } from "../../src/queue/ownership.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
-import type { ProcessIdentity } from "../../src/runtime/process-identity.ts";
 import { BootGate } from "../../src/worker/boot-gate.ts";
 import { Breaker } from "../../src/worker/breaker.ts";
 import type { EndPlan } from "../../src/worker/end-plan.ts";
 import { FailPoints } from "../../src/worker/fail-points.ts";
 import type { LaunchFiles } from "../../src/worker/launch-files.ts";
 import { type LocalRecord, newLocalRecord } from "../../src/worker/local-record.ts";
-import type { LiveQemu, Machine } from "../../src/worker/machine.ts";
+import type { LiveQemu, LivingLaunch, Machine } from "../../src/worker/machine.ts";
 import { Mutex } from "../../src/worker/mutex.ts";
 import type { RecoverDeps } from "../../src/worker/recover.ts";
 import type { RunVmDeps } from "../../src/worker/run-vm.ts";
 import type { Stores } from "../../src/worker/stores.ts";
 import { VmRuns } from "../../src/worker/vm-runs.ts";
 import { FakeClock } from "./fake-clock.ts";
+import { waitFor } from "./wait-for.ts";
 
-export const HOST = { hostId: "host-a", stateId: randomUUID(), bootId: "boot-1" } as const;
+const HOST = { hostId: "host-a", stateId: randomUUID(), bootId: "boot-1" } as const;
 const TOKEN_PREFIX = `${HOST.hostId}:${HOST.stateId}:`;
 const STATE_DIR = "/state";
 const NO_OUTPUT: VmOutputs = { console: "", qemu: "", result: Buffer.alloc(0) };
@@ -43,7 +43,7 @@ export function openFakeWorker() {
   const logger = pino({ level: "silent" });
   const trace: string[] = [];
   const note = async (what: string) => void trace.push(what);
-  const living = new Map<string, ProcessIdentity[]>();
+  const living = new Map<string, LivingLaunch[]>();
   const qemus: FakeQemu[] = [];
   const records = new Map<string, LocalRecord>();
   const plans = new Map<string, EndPlan>();
@@ -213,6 +213,12 @@ export function openFakeWorker() {
     recover,
     leaving,
     giveUp,
+    /** Waits until no VM is in the worker's hands. Throws with what has happened so far when that does not come. */
+    async ended(): Promise<void> {
+      await waitFor(() => runs.size === 0, { timeoutMs: 3_000, what: "every VM to be ended" }).catch((cause) => {
+        throw new Error(`not ended: ${trace.join(", ")}`, { cause });
+      });
+    },
     /** A launch that the worker before has left on the disk; with a pid, its QEMU lives. */
     leave(over: Partial<LocalRecord> = {}, spec: VmSpec = {}): { vmId: string; epoch: number; paths: VmPaths } {
       const vmId = randomUUID();
@@ -228,7 +234,7 @@ export function openFakeWorker() {
       const paths = files.paths(job);
       records.set(paths.record, record);
       if (record.pid !== null && record.startTimeTicks !== null)
-        living.set(vmId, [{ pid: record.pid, startTimeTicks: record.startTimeTicks }]);
+        living.set(vmId, [{ pid: record.pid, startTimeTicks: record.startTimeTicks, epoch: record.epoch }]);
       return { vmId, epoch: 1, paths };
     },
   };

@@ -33,6 +33,7 @@ export async function startWorkerProcess(
     extendEnv: false,
     reject: false,
     all: true,
+    forceKillAfterDelay: false, // execa would follow SIGTERM with SIGKILL: how long a stop takes is the worker's own affair
   });
   let output = "";
   child.all.on("data", (chunk: Buffer) => {

@@ -5,7 +5,7 @@ import { VmQueue } from "../../src/queue/vm-queue.ts";
 import { VmStore } from "../../src/queue/vm-store.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
 import type { Config } from "../../src/runtime/config-shape.ts";
-import { type Command, FIRST_PORT, HOSTS, type History, PORTS, VMS } from "./commands.ts";
+import { type Command, FIRST_PORT, HOSTS, type History, PORTS } from "./commands.ts";
 import { fakeClient } from "./redis/fake-client.ts";
 import { FakeRedis } from "./redis/fake-redis.ts";
 import { Network, type Place } from "./sim/network.ts";
@@ -177,7 +177,7 @@ export class Fleet {
   }
 
   removeAll(): void {
-    for (let vm = 0; vm < VMS; vm++) this.#remove(vm, true);
+    for (const vmId of this.truth.accepted) if (!this.truth.isFinal(vmId)) this.#removeVm(vmId, true);
   }
 
   #host(at: number): SimHost {
@@ -257,8 +257,10 @@ export class Fleet {
 
   #remove(vm: number, force: boolean): void {
     const submission = this.#submissions.get(vm);
-    if (submission === undefined) return;
-    const { vmId } = submission;
+    if (submission !== undefined) this.#removeVm(submission.vmId, force);
+  }
+
+  #removeVm(vmId: string, force: boolean): void {
     this.#asApi(async ({ store, queue }) => {
       const outcome = await store.requestRemoval({ vmId, reason: "requested", by: "me", force });
       if (outcome.kind === "removed" || outcome.kind === "final") this.truth.noteRemoved(vmId);

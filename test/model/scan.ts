@@ -64,6 +64,9 @@ export function scan(fleet: Fleet, wanted: "settled" | "empty"): readonly string
       if (lock !== fields.get("token")) found.push(`${vmId}: lock ${lock}, token ${fields.get("token")}`);
       if (process.isGuestDown) found.push(`${vmId}: its guest is down`);
     } else if (state === "queued" || state === "retrying") {
+      // BullMQ counts delays by the clock of the host that gives a job back: one that is ahead makes others wait.
+      const dueAtMs = (server.keys.read(queue("delayed"), "zset")?.scores.get(vmId) ?? 0) / 0x1000;
+      if (wanted === "settled" && dueAtMs > server.keys.nowMs + 60_000) continue;
       const isFull = fleet.hosts.every((host) => host.living().length >= host.maxVms);
       if (!isFull) found.push(`${vmId} is ${state} (job ${at}) and a host has room`);
       else if (at !== "010") found.push(`${vmId} is ${state} and its job is ${at}`);

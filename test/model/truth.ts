@@ -11,7 +11,8 @@ interface KnownVm {
   /** Redis has said so in its stream. */
   isAccepted: boolean;
   isRemovalAsked: boolean;
-  hasTtl: boolean;
+  /** The launch of which a stop was published. */
+  stopping: number | undefined;
   /** Its last event, if that is an end. */
   final: string | undefined;
   finals: number;
@@ -93,7 +94,12 @@ export class Truth implements HostWatcher {
     const { network, keys, hosts } = this.#options;
     this.hasLost = true;
     this.#events = network.server.keys.read(keys.events, "stream")?.stream.entries.length ?? 0;
-    for (const host of hosts()) if (host.living().length > 0) this.#silentAtLoss.add(host.hostId);
+    for (const host of hosts()) {
+      const living = host.living();
+      if (living.length > 0) this.#silentAtLoss.add(host.hostId);
+      // That a VM runs must be on its disk at least; a worker that died in that very moment cannot say it.
+      for (const process of living) process.hasRun &&= host.knowsRunning(process);
+    }
     for (const vm of this.#vms.values()) vm.final = undefined; // the loss may have undone it
   }
 
@@ -146,11 +152,11 @@ export class Truth implements HostWatcher {
   }
 
   onDied(_host: SimHost, process: SimProcess, death: Death): void {
-    if (death !== "worker" || !process.hasRun) return;
+    if (death !== "worker" || !process.hasRun || process.isGuestDown) return;
     const vm = this.#vm(process.vmId);
     this.#readEvents();
-    const newer = this.#options.hosts().some((host) => host.processes.some((p) => p.vmId === process.vmId && p.epoch > process.epoch));
-    const isReason = vm.isRemovalAsked || vm.final !== undefined || vm.epoch > process.epoch || newer;
+    const newer = this.#options.hosts().some((host) => host.processes.some((p) => p.vmId === process.vmId && p !== process && p.epoch >= process.epoch));
+    const isReason = vm.isRemovalAsked || vm.stopping === process.epoch || vm.final !== undefined || vm.epoch > process.epoch || newer;
     if (!isReason) this.violated(`a running VM was ended without evidence against it: ${process.vmId}`);
   }
 
@@ -160,7 +166,7 @@ export class Truth implements HostWatcher {
     const made: KnownVm = {
       isAccepted: false,
       isRemovalAsked: false,
-      hasTtl: false,
+      stopping: undefined,
       final: undefined,
       finals: 0,
       isRemoved: false,
@@ -198,6 +204,7 @@ export class Truth implements HostWatcher {
       vm.finals = 0;
       vm.retries = 0;
     }
+    if (type === "vm.stopping") vm.stopping = Number(data["epoch"]);
     if (type === "vm.removal_requested") vm.isRemovalAsked = true;
     if (LAUNCH_EVENTS.includes(type) && vm.final !== undefined && !this.hasLost)
       this.violated(`I7: ${type} of ${vmId} after ${vm.final}`);

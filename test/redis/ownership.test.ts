@@ -277,3 +277,178 @@ test.each<[string, "final" | "superseded", (world: World, vmId: string) => Promi
   expect(await world.ownership.reassert(live)).toMatchObject({ kind });
   expect(await world.everything(vmId)).toEqual(before);
 });
+
+const RETRYING = {
+  to: "retrying",
+  event: {
+    type: "vm.retrying",
+    data: { ...AT, cause: { code: "guest_panic", message: "x" }, attempt: 1, attempts: 3, delayMs: 1 },
+  },
+  fields: { attemptsMade: "1" },
+  progress: {},
+  leave: { box: "keep", tail: undefined, final: false, keepMs: HOUR_MS },
+} as const;
+const RELEASED = {
+  ...RETRYING,
+  to: "queued",
+  event: { type: "vm.queued", data: { pool: "default", reason: "released", delayMs: 1 } },
+} as const;
+
+test.each([RETRYING, RELEASED])(
+  "a launch that has told its end ($to) is not told as a live one again, though its job is not back in the queue yet",
+  async (move) => {
+    await using world = openOwner();
+    const { job, live } = await world.running();
+    const { vmId } = job;
+    expect(await world.launches.move(live.identity, move)).toBe("done");
+    const before = await world.everything(vmId);
+    expect(await world.ownership.reassert(live), "sent before the end, carried out after it").toMatchObject({
+      kind: "superseded",
+    });
+    expect(await world.everything(vmId)).toEqual(before);
+
+    await world.claims.giveBack(job, 0);
+    expect(await world.ownership.reassert(live)).toMatchObject({ kind: "superseded" });
+    const again = await world.fetch(SECOND);
+    expect(again).toMatchObject({ vmId, epoch: 2 });
+    if (again === undefined) throw new Error("nothing to fetch");
+    expect(await world.launches.prepare(world.identity(again), {})).toMatchObject({ kind: "prepared" });
+  },
+);
+
+test("a VM that was taken back for its host's silence and waits is its host's again when that one returns in time", async () => {
+  await using world = openOwner();
+  const { job, live } = await world.running();
+  const { redis, keys, bull } = world;
+  await put("prioritized")(world, job.vmId);
+  await redis.del(`${bull(job.vmId)}:lock`, keys.ports("boot-1"));
+  await redis.hdel(bull(job.vmId), "pb");
+  await redis.hset(keys.record(job.vmId), "state", "queued");
+  await redis.hdel(keys.record(job.vmId), "host", "token", "port", "address"); // as REAP leaves it: the epoch stays
+  expect(await world.ownership.claim({ ...live.identity, token: SECOND })).toEqual({
+    kind: "refused",
+    state: "queued",
+  });
+  const told = { ...live, identity: { ...live.identity, token: SECOND } };
+  expect(await world.ownership.reassert(told)).toMatchObject({ kind: "reasserted" });
+  expect(await world.ownership.check(told)).toEqual({ agrees: true, mark: undefined });
+  expect(await world.fetch(), "no second copy").toBeUndefined();
+});
+
+/** How a job that was told again goes on under BullMQ, and where it is then. */
+const GOES_ON: readonly [string, (world: World, job: ClaimedJob) => Promise<unknown>, string][] = [
+  ["completed", ({ claims }, job) => claims.complete(job, { outcome: "completed" }), "completed"],
+  ["failed for good", ({ claims }, job) => claims.failForGood(job, { message: "m", story: "s" }), "failed"],
+  ["failed for now", ({ claims }, job) => claims.fail(job, { message: "m", story: "s", delayMs: 60_000 }), "delayed"],
+  ["given back", ({ claims }, job) => claims.giveBack(job, 60_000), "delayed"],
+];
+
+test.each(
+  GOES_ON.flatMap(([end, settle, list]) =>
+    LOSSES.filter(([what]) => !what.startsWith("the record") && what !== "the port").map(
+      ([what, , lose]) => [what, end, settle, list, lose] as const,
+    ),
+  ),
+)("a job that was told again after the loss of %s can be %s", async (_what, _end, settle, list, lose) => {
+  await using world = openOwner();
+  const { job, live } = await world.running();
+  const { vmId } = job;
+  await lose(world, vmId);
+  await world.ownership.reassert(live);
+  // By another process than the one that fetched it: from what Redis holds.
+  await settle(world, { ...job, token: live.identity.token });
+  expect(await world.active()).toEqual([]);
+  expect(await world.redis.zscore(world.bull(list), vmId)).not.toBeNull();
+  expect(await lockOf(world, vmId)).toBeNull();
+});
+
+test("a job that was told again to an empty Redis keeps its attempts and comes back in the next epoch", async () => {
+  await using world = openOwner();
+  const { job, live } = await world.running();
+  await world.redis.del(await world.redis.keys(`${world.keys.prefix.replace(/[{}]/g, "\\$&")}:*`));
+  await world.ownership.reassert(live);
+  expect(await world.launches.move(live.identity, RETRYING)).toBe("done");
+  await world.claims.fail(live.identity, { message: "m", story: "s", delayMs: 0 });
+  const again = await world.fetch(SECOND);
+  expect(again).toMatchObject({ vmId: job.vmId, epoch: 2, data: { ok: true } });
+  if (again === undefined) throw new Error("nothing to fetch");
+  expect(await world.launches.prepare(world.identity(again), {})).toMatchObject({
+    kind: "prepared",
+    history: { attempts: 3, attemptsMade: 1 },
+  });
+  expect((await world.store.get(job.vmId))?.state).toBe("preparing");
+});
+
+test("a VM that was told again can fail, be retried by hand and run once more", async () => {
+  await using world = openOwner();
+  const { live } = await world.running();
+  const { vmId } = live.identity;
+  await world.redis.del(world.bull(vmId), `${world.bull(vmId)}:lock`, world.bull("active"));
+  await world.ownership.reassert(live);
+  const failed = {
+    ...RETRYING,
+    to: "failed",
+    event: {
+      type: "vm.failed",
+      data: { cause: { code: "guest_panic", message: "x" }, attempt: 1, ...AT, exitCode: null },
+    },
+    leave: { box: HOUR_MS, tail: undefined, final: true, keepMs: HOUR_MS },
+  } as const;
+  expect(await world.launches.move(live.identity, failed)).toBe("done");
+  await world.claims.failForGood(live.identity, { message: "m", story: "s" });
+  expect(await world.store.retryByHand({ vmId, by: "local" })).toEqual({ kind: "queued" });
+  expect(await world.fetch(SECOND)).toMatchObject({ vmId, epoch: 2 });
+});
+
+test("a marked VM that Redis lost in part is told again with its mark, and its host hears of the mark", async () => {
+  await using world = openOwner();
+  const { live } = await world.running();
+  const { vmId } = live.identity;
+  await world.store.requestRemoval({ vmId, reason: "requested", by: "local", force: true });
+  await world.redis.del(world.keys.record(vmId), world.bull("active"));
+  expect((await world.ownership.check(live)).mark).toEqual({ reason: "requested", force: true });
+  expect(await world.ownership.reassert(live)).toMatchObject({ kind: "reasserted" });
+  expect(await world.ownership.check(live)).toEqual({ agrees: true, mark: { reason: "requested", force: true } });
+});
+
+test("the tombstone of a purged VM is no removal mark to the host that has it still", async () => {
+  await using world = openOwner();
+  const { live } = await world.running();
+  const { vmId } = live.identity;
+  await world.redis.set(world.keys.mark(vmId), JSON.stringify({ reason: "purged", by: "drover", atMs: 1 }));
+  expect(await world.launches.marked([vmId])).toEqual(new Map());
+  expect((await world.ownership.check(live)).mark).toBeUndefined();
+});
+
+test("of two VMs that Redis names for one port, the one that is told again keeps it, and the other can take the next", async () => {
+  await using world = openOwner();
+  const { live } = await world.running();
+  const ports = world.keys.ports("boot-1");
+  await world.redis.hset(ports, "p:6100", "other|1|t", "v:other", 6100);
+  expect(await world.ownership.reassert(live)).toEqual({ kind: "reasserted", lost: "port" });
+  const next = await world.ports.take({ vmId: "other", epoch: 1, token: "t" });
+  expect(next).toBeGreaterThan(6100);
+  expect((await world.ports.list()).map(({ port, vmId }) => [port, vmId])).toEqual([
+    [6100, live.identity.vmId],
+    [next, "other"],
+  ]);
+});
+
+test("a note is written by the owner only, moves nothing, and makes no record of a VM that is unknown", async () => {
+  await using world = openOwner();
+  const { live } = await world.running();
+  const { vmId, token } = live.identity;
+  const adopted = { type: "vm.adopted", data: { ...AT, port: 6100, pid: 4 } } as const;
+  const notes = async () => (await world.eventTypes(vmId)).filter((type) => type === "vm.adopted").length;
+  await world.ownership.note({ vmId, token: SECOND }, adopted);
+  expect(await notes(), "not the owner's").toBe(0);
+  const before = await world.store.get(vmId);
+  await world.ownership.note({ vmId, token }, adopted);
+  expect(await notes()).toBe(1);
+  expect((await world.store.get(vmId))?.state, "a note moves nothing").toBe(before?.state);
+  await world.ownership.note({ vmId }, adopted);
+  expect(await notes(), "by nobody in particular").toBe(2);
+  await world.redis.del(world.keys.record(vmId));
+  await world.ownership.note({ vmId }, adopted);
+  expect(await world.redis.exists(world.keys.record(vmId)), "no record comes of a note").toBe(0);
+});

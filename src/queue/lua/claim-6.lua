@@ -3,7 +3,7 @@
   port, so that whatever the dead one has still on its way changes nothing. Idempotent: a second claim by the same host
   and state directory is a claim as well.
   KEYS[1] record   KEYS[2] mark   KEYS[3] job   KEYS[4] active   KEYS[5] ports   KEYS[6] lock
-  ARGV[1] { vmId, host, epoch, tokenPrefix, token (the new one), holder (with it), lockMs, waiting }
+  ARGV[1] { vmId, host, epoch, tokenPrefix, token (the new one), holder (with it), lockMs, waiting, final }
   Returns { code, state, mark or "" }: 1 claimed, 2 claimed before the record knew of the launch (fetched, not prepared),
   -1 no record, -2 the record or the job is not this host's. ]]
 --#include record
@@ -22,7 +22,13 @@ end
 local epoch = tonumber(record[3])
 local prepared = record[2] == args.host and epoch == args.epoch and ofThisState(record[4])
 local fetched = contains(args.waiting, state) and epoch < args.epoch and tonumber(job[2] or "0") == args.epoch
-if not prepared and not fetched then return { -2, state, mark } end
+if not prepared and not fetched then
+  -- It has ended without this launch: its job is left to be settled, which the new token must be able to do.
+  if contains(args.final, state) and tonumber(job[2] or "0") == args.epoch then
+    redis.call("SET", KEYS[6], args.token, "PX", digits(args.lockMs))
+  end
+  return { -2, state, mark }
+end
 redis.call("SET", KEYS[6], args.token, "PX", digits(args.lockMs))
 if not prepared then return { 2, state, mark } end
 redis.call("HSET", KEYS[1], "token", args.token)

@@ -3,13 +3,16 @@
   a job whose VM has ended meanwhile goes again. Idempotent.
   KEYS[1] record   KEYS[2] pending-jobs   KEYS[3] prioritized   KEYS[4] fairness of the pool   KEYS[5] job
   ARGV[1] { vmId, final = states, classes, classWidth }
-  Returns 1, or 0 when the VM has ended. ]]
+  Returns 1, or 0 when the VM has ended or its job is not there. ]]
 --#include record
 --#include fairness
 local args = cjson.decode(ARGV[1])
-redis.call("ZREM", KEYS[2], args.vmId)
 local record = redis.call("HMGET", KEYS[1], "state", "epoch", "tag", "priority")
-if not record[1] or contains(args.final, record[1]) then
+local ended = not record[1] or contains(args.final, record[1])
+-- A failover between the two may have lost the job: then the sweeper still has to look.
+if not ended and redis.call("EXISTS", KEYS[5]) == 0 then return 0 end
+redis.call("ZREM", KEYS[2], args.vmId)
+if ended then
   if redis.call("ZREM", KEYS[3], args.vmId) == 1 then redis.call("DEL", KEYS[5]) end
   return 0
 end

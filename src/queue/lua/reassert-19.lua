@@ -24,10 +24,16 @@ local state = record[1]
 local epoch = tonumber(record[3] or "0")
 local mark = redis.call("GET", KEYS[4])
 if not state and mark and cjson.decode(mark).reason == "purged" then return { "final", "0" } end
-if state and contains(args.final, state) then return { "final", digits(epoch) } end
+-- A failed VM may have been retried by hand since: then its end in an earlier launch says nothing against this one.
+local retried = state == "failed" and epoch < args.epoch
+if state and contains(args.final, state) and not retried then return { "final", digits(epoch) } end
 if epoch > args.epoch then return { "superseded", digits(epoch) } end
 local waits = state and contains(args.waiting, state)
 if state and epoch == args.epoch and not waits and (record[2] ~= args.host or not ofThisState(record[4])) then
+  return { "superseded", digits(epoch) }
+end
+-- The end of this very launch has been told, and only its way back into the queue is not done yet.
+if waits and epoch == args.epoch and record[2] == args.host and ofThisState(record[4]) then
   return { "superseded", digits(epoch) }
 end
 local job = redis.call("HMGET", KEYS[5], "pb", "ats", "name")

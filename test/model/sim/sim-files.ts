@@ -5,7 +5,7 @@ import type { LaunchFiles } from "../../../src/worker/launch-files.ts";
 import { parseLocalRecord, StoredRecord } from "../../../src/worker/local-record.ts";
 import type { SimDirectory, SimHost } from "./sim-host.ts";
 
-const STATE_DIR = "/s";
+export const STATE_DIR = "/s";
 
 /** `<vmId>/<epoch>`, by which a host knows the directory. */
 export function keyOf({ dir }: Pick<VmPaths, "dir">): string {

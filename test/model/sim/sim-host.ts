@@ -1,3 +1,4 @@
+import type { KnownGeneration } from "../../../src/queue/generation.ts";
 import type { Place } from "./network.ts";
 import type { Actor, World } from "./world.ts";
 
@@ -54,6 +55,8 @@ export class SimHost {
   /** Whatever of the host is no worker: kernel, guests, guard. */
   kernel: Actor;
   boots = 1;
+  /** What a worker has written down of the data in Redis. */
+  generation: KnownGeneration | undefined;
   maxVms: number;
   /** The most that it has been. */
   maxVmsEver: number;
@@ -120,6 +123,11 @@ export class SimHost {
     process.isGuestDown = true;
     this.world.tell(this.hostId, () => `the guest of ${process.vmId.slice(0, 8)} is down`);
     for (const tell of [...process.watchers]) tell();
+  }
+
+  /** Whether it is on disk that the guest runs. */
+  knowsRunning({ vmId, epoch }: SimProcess): boolean {
+    return /"runningAtMs":\d/.test(this.directories.get(`${vmId}/${epoch}`)?.record ?? "");
   }
 
   /** The guard's order. */

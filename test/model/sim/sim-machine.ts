@@ -23,7 +23,7 @@ export function simMachine(host: SimHost, worker: Actor): Machine {
 
   return {
     isAlive,
-    livingOf: (vmId) => host.living(vmId).map(({ pid, startTimeTicks }) => ({ pid, startTimeTicks })),
+    livingOf: (vmId) => host.living(vmId).map(({ pid, startTimeTicks, epoch }) => ({ pid, startTimeTicks, epoch })),
     isPortFree: (_bind, port) =>
       world.does(() => !host.foreignPorts.has(port) && !host.living().some((process) => process.port === port)),
     makeGuest: (order: GuestOrder) =>

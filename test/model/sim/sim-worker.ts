@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { RedisClient } from "../../../src/queue/connection.ts";
+import type { LaunchProcess } from "../../../src/qemu/process-scan.ts";
 import { RedisGeneration } from "../../../src/queue/generation.ts";
 import { type HostDescription, HostRegistry } from "../../../src/queue/host-registry.ts";
 import { JobClaims } from "../../../src/queue/job-claims.ts";
@@ -26,17 +27,21 @@ import { Mutex } from "../../../src/worker/mutex.ts";
 import { Reconciler } from "../../../src/worker/reconciler.ts";
 import { type RecoverDeps, recoverLeftovers, recoverUnknownJobs } from "../../../src/worker/recover.ts";
 import { Repeat } from "../../../src/worker/repeat.ts";
+import { StrayProcesses } from "../../../src/worker/stray-processes.ts";
 import { takeJob } from "../../../src/worker/take-job.ts";
 import { VmRuns } from "../../../src/worker/vm-runs.ts";
 import { WorkerStop } from "../../../src/worker/worker-stop.ts";
 import { fakeClient } from "../redis/fake-client.ts";
 import type { Network } from "./network.ts";
-import { simFiles } from "./sim-files.ts";
+import { STATE_DIR, simFiles } from "./sim-files.ts";
 import { simGuard } from "./sim-guard.ts";
 import type { SimHost } from "./sim-host.ts";
 import { simMachine } from "./sim-machine.ts";
 import { storyLogger } from "./story-logger.ts";
 import type { Actor } from "./world.ts";
+
+/** As in `startWorker`. */
+const START_MAX_MS = 120_000;
 
 export interface SimWorkerOptions {
   readonly host: SimHost;
@@ -127,6 +132,22 @@ export class SimWorker {
       hosts,
     };
     const guard = simGuard(host, config.hostLost, reconcileSoon);
+    let loop: FetchLoop | undefined;
+    const startedAtMs = clock.monotonicMs();
+    const isTurning = () => loop?.isTurning() ?? clock.monotonicMs() - startedAtMs < START_MAX_MS;
+    lease.start({
+      isTurning,
+      stamp: () => clock.monotonicMs(),
+      onRenewed: (sinceMs) => void guard.noteRenewal(sinceMs),
+    });
+    const guardRepeat = new Repeat({
+      what: "moving the guard's deadline",
+      intervalMs: config.lease.renewMs,
+      step: async () => (isTurning() || redis.status !== "ready" ? guard.noteTurn() : undefined),
+      clock,
+      logger,
+    });
+    scope.own(guardRepeat, (repeat) => repeat.stop());
     const leaving = new AbortController();
     const giveUp = new AbortController();
     const mutex = new Mutex();
@@ -156,27 +177,33 @@ export class SimWorker {
       host: { hostId, stateId, bootId, tokenPrefix: `${hostId}:${stateId}:`, newToken: () => this.#newToken() },
       runs,
     };
-    const generation = new RedisGeneration({ redis, keys });
+    const generation = new RedisGeneration({ redis, keys, known: host.generation });
     await generation.remember();
     const rounds = new Reconciler({
       recover,
       mutex,
       ports: new PortSlots(parts),
-      generation,
-      runId: async () => /run_id:(\w+)/.exec(await redis.info("server"))?.[1],
+      generation: {
+        check: async () => {
+          const verdict = await generation.check();
+          host.generation = generation.known;
+          return verdict;
+        },
+      },
+      redisRun: async () => ({ id: /run_id:(\w+)/.exec(await redis.info("server"))?.[1] ?? "", upForMs: 3_600_000 }),
       intervalMs: config.reconcileMs,
       logger,
     });
     reconciler = rounds;
-    await stores.launches.countFreePorts();
-    await recoverLeftovers(recover);
-    await recoverUnknownJobs(recover);
-    await rounds.round();
     for (const client of [redis, bull]) {
       client.on("close", () => rounds.noteLoss());
       client.on("ready", () => rounds.request());
     }
-    const loop = new FetchLoop({
+    await stores.launches.countFreePorts();
+    await recoverLeftovers(recover);
+    await recoverUnknownJobs(recover);
+    await rounds.round();
+    const fetching = new FetchLoop({
       pools: config.pools,
       claims: stores.claims,
       waiter: new PoolWaiter({ redis: blocking, keys, pools: config.pools }),
@@ -201,11 +228,12 @@ export class SimWorker {
     const upkeep = new VmUpkeep({ redis, keys, keep: config.keep });
     const sweeper = new Sweeper({ store: stores.store, upkeep, queue, logger, intervalMs: config.sweepMs });
     const reaper = new Reaper({ hosts: new HostRegistry({ redis, keys }), lostVms: new LostVms(parts), logger });
+    const strays = new StrayProcesses({ ...recover, launches: () => launchesOf(host) });
     const repeats = [
       new Repeat({
-        what: "moving the guard's deadline",
-        intervalMs: config.lease.renewMs,
-        step: async () => (loop.isTurning() ? guard.noteTurn() : undefined),
+        what: "looking for stray processes",
+        intervalMs: config.reconcileMs,
+        step: () => strays.look(),
         clock,
         logger,
       }),
@@ -217,19 +245,15 @@ export class SimWorker {
         logger,
       }),
     ];
-    loop.start();
-    lease.start({
-      isTurning: () => loop.isTurning(),
-      stamp: () => clock.monotonicMs(),
-      onRenewed: (sinceMs) => void guard.noteRenewal(sinceMs),
-    });
+    fetching.start();
+    loop = fetching;
     rounds.start();
     sweeper.start();
     reaper.start();
     this.#runs = runs;
     const files = runs.deps.files;
     this.#stop = new WorkerStop({
-      ...{ hostId, config, loop, runs, lease, guard, files, clock, failPoints, leaving, giveUp, logger, scope },
+      ...{ hostId, config, loop: fetching, runs, lease, guard, files, clock, failPoints, leaving, giveUp, logger, scope },
       closeRest: async () => {
         await Promise.all([...repeats.map((repeat) => repeat.stop()), rounds.stop(), sweeper.stop(), reaper.stop()]);
       },
@@ -274,4 +298,10 @@ export class SimWorker {
       breaker: null,
     };
   }
+}
+
+function launchesOf(host: SimHost): readonly LaunchProcess[] {
+  return host
+    .living()
+    .map(({ pid, startTimeTicks, vmId, epoch }) => ({ pid, startTimeTicks, uuid: vmId, epoch, stateDir: STATE_DIR }));
 }

@@ -19,7 +19,7 @@ test("an end goes its way in one order: plan, process, secrets, disk, port and r
   const worker = openFakeWorker();
   const { qemu } = await running(worker);
   qemu.end({ kind: "guest-shutdown" });
-  await worker.runs.allDone();
+  await worker.ended();
   expect(worker.trace).toEqual([
     "plan written: completed",
     "QEMU ended",
@@ -70,7 +70,7 @@ test("an end that was decided is finished as decided: its process first, and no 
     tail: { console: "", qemu: "" },
   });
   await recoverDirectory(worker.recover, left);
-  await worker.runs.allDone();
+  await worker.ended();
   expect(worker.trace).toEqual([
     "record written", // the new token
     "claimed",
@@ -90,7 +90,7 @@ test("a launch that does not count any more is told to nobody as a live one", as
   worker.answers.record = () => ({ state: "running", host: "host-b", epoch: 2, attempts: 3 }) as VmRecord;
   const left = worker.leave();
   await recoverDirectory(worker.recover, left);
-  await worker.runs.allDone();
+  await worker.ended();
   expect(worker.trace.filter((what) => /^told|settled/.test(what))).toEqual(["told: vm.copy_stopped"]);
   expect(worker.trace.indexOf("process ended")).toBeLessThan(worker.trace.indexOf("port given back"));
   expect(worker.records.size).toBe(0);

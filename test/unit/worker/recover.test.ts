@@ -65,7 +65,7 @@ describe("a live VM that the worker before has left", () => {
     worker.answers.reassert = () => outcome;
     worker.answers.record = () => ({ state: "running", epoch: 2, attempts: 1 }) as VmRecord;
     await recoverDirectory(worker.recover, left);
-    await worker.runs.allDone();
+    await worker.ended();
     expect(worker.trace.filter((what) => /QEMU|process|plan/.test(what))).toEqual([
       "plan written: superseded",
       "process ended",
@@ -90,7 +90,7 @@ describe("a live VM that the worker before has left", () => {
       mark: { reason: "requested", force: false },
     });
     await recoverDirectory(worker.recover, left);
-    await worker.runs.allDone();
+    await worker.ended();
     expect(worker.trace).toContain("told: removed, port given back");
     expect(worker.living.size).toBe(0);
   });
@@ -113,7 +113,7 @@ describe("a process with the pid of the record is not the VM", () => {
     const worker = openFakeWorker();
     keepPlans(worker);
     const left = worker.leave(over);
-    const stranger = { pid: 100, startTimeTicks: 1 };
+    const stranger = { pid: 100, startTimeTicks: 1, epoch: 1 };
     worker.living.clear();
     worker.living.set("a stranger", [stranger]);
     await recoverDirectory(worker.recover, left);
@@ -126,7 +126,7 @@ describe("a process with the pid of the record is not the VM", () => {
   test("but one with the VM's uuid is, also where the record does not know its pid yet", async () => {
     const worker = openFakeWorker();
     const left = worker.leave({ pid: null, startTimeTicks: null });
-    worker.living.set(left.vmId, [{ pid: 7, startTimeTicks: 1 }]);
+    worker.living.set(left.vmId, [{ pid: 7, startTimeTicks: 1, epoch: 1 }]);
     await recoverDirectory(worker.recover, left);
     await told(worker, "vm.adopted");
   });

@@ -56,8 +56,8 @@ test("one that was told to stop its VMs gives them back to the queue, and nobody
   const { worker, stop } = await openStopping();
   expect(await stop.stop("stop")).toEqual({ left: 0 });
   expect(ofVms(worker)).toEqual([
-    "record written", // the reason, for a next worker
     "told: stopping",
+    "record written", // the reason, for a next worker; beside the other
     "QEMU ended",
     "plan written: released",
     "secrets removed",
@@ -87,4 +87,42 @@ test("one that drains ends with its last VM", async () => {
   worker.qemus[0]?.end({ kind: "guest-shutdown" });
   expect(await drained).toEqual({ left: 0 });
   expect(worker.trace).toEqual(expect.arrayContaining(["told: completed, port given back", "guard dismissed"]));
+});
+
+test("one that is told to hurry before its drain has begun leaves its VMs all the same", async () => {
+  const { worker, stop } = await openStopping();
+  const drained = stop.stop("drain");
+  void stop.stop("keep"); // two signals in one breath
+  expect(await drained).toEqual({ left: 1 });
+  expect(ofVms(worker)).toEqual(["QEMU left"]);
+});
+
+test("one that drains can be told to stop its VMs instead, and once told nothing else counts", async () => {
+  const { worker, stop } = await openStopping();
+  const drained = stop.stop("drain");
+  await waitFor(() => worker.trace.includes("no more fetches"));
+  const stopped = stop.stop("stop");
+  void stop.stop("keep");
+  expect(await drained).toEqual({ left: 0 });
+  expect(await stopped).toEqual({ left: 0 });
+  expect(worker.trace).toContain("plan written: released");
+});
+
+test("one that leaves its VMs is not talked into stopping them", async () => {
+  const { worker, stop } = await openStopping();
+  const left = stop.stop("keep");
+  expect(stop.stop("stop")).toBe(left);
+  expect(await left).toEqual({ left: 1 });
+  expect(ofVms(worker)).toEqual(["QEMU left"]);
+});
+
+test("one that leaves in the middle of a stop leaves that to the next worker too, which goes on with it", async () => {
+  const { worker, left, stop } = await openStopping();
+  worker.answers.stopQemu = () => new Promise(() => undefined); // a guest that takes its time
+  worker.answers.mark = () => ({ reason: "requested", force: false });
+  await worker.runs.agree();
+  await waitFor(() => worker.trace.includes("told: stopping"));
+  expect(await stop.stop()).toEqual({ left: 1 });
+  expect(worker.living.has(left.vmId)).toBe(true);
+  expect(worker.trace).not.toContain("record removed");
 });

@@ -92,7 +92,7 @@ export async function recoverDirectory(deps: RecoverDeps, at: { vmId: string; ep
 }
 
 async function recoverOne(deps: RecoverDeps, found: LocalRecord, paths: VmPaths): Promise<void> {
-  const { store, files, ownership, claims, machine, runs, failPoints, logger } = deps;
+  const { store, files, ownership, machine, runs, failPoints, logger } = deps;
   const { vmId, epoch } = found;
   const plan = await files.readPlan(paths);
   const known = await store.get(vmId);

@@ -99,7 +99,7 @@ export class WorkerStop implements StartedWorker {
     const isKept = this.#mode === "keep";
     const boundMs = isKept ? LEAVE_MAX_MS : (runs.size === 0 ? 0 : powerdownMs + quitMs + termMs) + STOP_GRACE_MS;
     await this.#bounded(isKept ? this.#leaveVms() : this.#endVms(), boundMs);
-    return { left: (await this.#deps.files.list()).length };
+    return { left: await this.#countLeft() };
   }
 
   /** VMs run on. Launches that are half way are given a moment, and are undone if it is not enough. */
@@ -125,18 +125,36 @@ export class WorkerStop implements StartedWorker {
 
   /** The others are told whether VMs are left here, and the guard whether it is still needed. */
   async #goAway(): Promise<void> {
-    const { lease, guard, files, config, closeRest, scope, logger } = this.#deps;
-    const left = (await files.list()).length;
+    const { lease, guard, config, closeRest, scope, logger } = this.#deps;
+    const left = await this.#countLeft();
     const sinceMs = uptimeMs();
     const isAway = await lease.leave(left === 0 ? 0 : config.hostLost.awayMaxMs);
-    if (left === 0) await guard.dismiss();
-    else if (isAway) await guard.leave(sinceMs);
+    try {
+      if (left === 0) await guard.dismiss();
+      else if (isAway) await guard.leave(sinceMs);
+    } catch (error) {
+      logger.error({ err: error }, "the guard could not be told; it ends the VMs when its deadline passes");
+    }
     logger.info(
       { left },
       left === 0 ? "worker stopped" : "worker stopped; its VMs run on until a worker takes them over",
     );
-    await closeRest();
-    await scope.close();
+    try {
+      await closeRest();
+    } finally {
+      await scope.close();
+    }
+  }
+
+  /** The VMs that have something on the host. Where the disk cannot be read there may be some. */
+  async #countLeft(): Promise<number> {
+    const { files, runs, logger } = this.#deps;
+    try {
+      return (await files.list()).length;
+    } catch (error) {
+      logger.error({ err: error }, "the state directory cannot be read; the others are told that VMs are left here");
+      return Math.max(1, runs.size);
+    }
   }
 
   /** A stop must not hang on a Redis that is away: what is left undone is on disk and the next start finishes it. */

@@ -1,3 +1,4 @@
+import { connect, createServer } from "node:net";
 import { type Logger, pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { RedisGate } from "../../../src/producer/redis-gate.ts";
@@ -93,4 +94,31 @@ test("stopping it rejects what waits", async () => {
   const waiting = gate.run(never);
   gate.stop();
   await expect(waiting).rejects.toMatchObject(UNAVAILABLE);
+});
+
+test("an answer that arrived while this process itself was busy counts", async () => {
+  const server = createServer((socket) => socket.on("data", () => socket.write("+PONG")));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  // The server answers from this very process, so that the answer is in the socket before the block ends.
+  const socket = connect(address.port, "127.0.0.1");
+  await new Promise((resolve) => socket.once("connect", resolve));
+  const gate = new RedisGate({
+    ping: async () => {
+      const answered = new Promise<void>((resolve) => socket.once("data", () => resolve()));
+      socket.write("PING");
+      setImmediate(() => {
+        const untilMs = performance.now() + 300;
+        while (performance.now() < untilMs);
+      });
+      await answered;
+    },
+    timeoutMs: 200,
+    logger: pino({ level: "silent" }),
+  });
+  await gate.check();
+  gate.stop();
+  socket.destroy();
+  await new Promise((resolve) => server.close(resolve));
 });

@@ -32,7 +32,7 @@ async function openStopping() {
     scope: { close: async () => note("connections closed") },
   };
   // Of the classes that it stops, only what is called counts.
-  return { worker, left, stop: new WorkerStop(deps as unknown as WorkerStopDeps) };
+  return { worker, left, deps, stop: new WorkerStop(deps as unknown as WorkerStopDeps) };
 }
 
 const ofVms = ({ trace }: FakeWorker) =>
@@ -125,4 +125,22 @@ test("one that leaves in the middle of a stop leaves that to the next worker too
   expect(await stop.stop()).toEqual({ left: 1 });
   expect(worker.living.has(left.vmId)).toBe(true);
   expect(worker.trace).not.toContain("record removed");
+});
+
+test("a disk that takes and gives nothing keeps no worker from stopping, and nobody is told that the host is empty", async () => {
+  const { worker, left, stop, deps } = await openStopping();
+  const broken = () => Promise.reject(new Error("EIO"));
+  deps.guard.leave = broken; // its deadline stands in a file
+  worker.deps.files.list = broken;
+  expect(await stop.stop()).toEqual({ left: 1 });
+  expect(worker.trace).toEqual(expect.arrayContaining(["away", "loops ended", "connections closed"]));
+  expect(worker.trace).not.toContain("guard dismissed");
+  expect(worker.living.has(left.vmId)).toBe(true);
+});
+
+test("a loop that cannot be ended keeps no connection open", async () => {
+  const { worker, stop, deps } = await openStopping();
+  deps.closeRest = () => Promise.reject(new Error("it does not end"));
+  await expect(stop.stop()).rejects.toThrow("it does not end");
+  expect(worker.trace).toContain("connections closed");
 });

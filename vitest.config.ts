@@ -23,7 +23,7 @@ export default defineConfig({
       project(4, "guest", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false }),
       project(5, "cli", { testTimeout: 60_000, maxWorkers: 2 }),
       project(6, "e2e", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false, isolate: false }),
-      project(6, "chaos", { testTimeout: 300_000, fileParallelism: false }),
+      project(7, "chaos", { testTimeout: 300_000, fileParallelism: false }),
     ],
   },
 });

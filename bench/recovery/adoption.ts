@@ -14,6 +14,9 @@ export interface Adoption {
   readonly toldMs: number[];
   /** The same process on the same host without VMs: what Node, Redis and QEMU's version cost. */
   readonly emptyMs: number[];
+  /** CPU time of the process until it fetches, with the VMs and without. */
+  readonly cpuMs: number[];
+  readonly emptyCpuMs: number[];
   /** Connecting, `query-status` and `query-uuid` for the same VMs by a bare loop. */
   readonly bareMs: number[];
 }
@@ -24,16 +27,26 @@ export async function measureAdoption(
   vmIds: readonly string[],
   rounds: number,
 ): Promise<Adoption> {
-  const adoption: Adoption = { startedMs: [], toldMs: [], emptyMs: [], bareMs: [] };
+  const adoption: Adoption = {
+    startedMs: [],
+    toldMs: [],
+    emptyMs: [],
+    cpuMs: [],
+    emptyCpuMs: [],
+    bareMs: [],
+  };
   for (let round = 0; round < rounds; round++) {
     await host.kill();
     adoption.bareMs.push(await askAll(vmIds.map((vmId) => join(host.stateDir, "vms", vmId, "1", "qmp.sock"))));
     await empty.kill();
-    adoption.emptyMs.push((await empty.start()).startedAfterMs);
+    const without = await empty.start();
+    adoption.emptyMs.push(without.startedAfterMs);
+    adoption.emptyCpuMs.push(without.cpuMs);
     tap.forget();
     const told = Promise.all(vmIds.map((vmId) => tap.arrival(vmId, "vm.adopted")));
-    const { spawnedMs, startedAfterMs } = await host.start();
+    const { spawnedMs, startedAfterMs, cpuMs } = await host.start();
     adoption.startedMs.push(startedAfterMs);
+    adoption.cpuMs.push(cpuMs);
     adoption.toldMs.push(Math.max(...(await told)) - spawnedMs);
   }
   return adoption;

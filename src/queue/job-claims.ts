@@ -143,7 +143,8 @@ export class JobClaims {
     isKnown: (job: { vmId: string; token: string }) => boolean,
   ): Promise<ClaimedJob[]> {
     const found: ClaimedJob[] = [];
-    for (const pool of await this.#redis.smembers(this.#keys.pools)) {
+    // A Redis that has lost its data knows no pools, and may have one of our fetches all the same.
+    for (const pool of new Set([...(await this.#redis.smembers(this.#keys.pools)), ...this.#workers.keys()])) {
       const key = (part: string) => this.#keys.bull(poolQueueName(pool), part);
       const vmIds = await this.#redis.lrange(key("active"), 0, -1);
       if (vmIds.length === 0) continue;

@@ -83,7 +83,9 @@ export class Reaper {
       const host = first && hosts.get(first.hostId);
       const isAlive = host?.lease !== undefined && (first?.stateId === "" || host.lease.stateId === first?.stateId);
       // The later end of the look for what is alive, the earlier one for how long it has not been: never too soon.
-      if (isAlive || !this.#seenAt.has(owner)) this.#seenAt.set(owner, endedAt);
+      const seenAt = this.#seenAt.get(owner);
+      if (seenAt === undefined) this.#seenAt.set(owner, endedAt);
+      else if (isAlive) this.#seenAt.set(owner, Math.max(seenAt, endedAt - sinceRenewalMs(host)));
       const silentMs = beganAt - (this.#seenAt.get(owner) ?? endedAt);
       if (!isAlive && host !== undefined && mayBeReaped(host, silentMs)) await this.#reap(host, vms, silentMs);
     }
@@ -146,6 +148,11 @@ function byOwner(held: readonly HeldVm[]): ReadonlyMap<string, readonly HeldVm[]
     else vms.push(vm);
   }
   return owners;
+}
+
+/** A lease outlives its host: silence counts from when it was renewed, not from when it lapsed. */
+function sinceRenewalMs({ description, lease }: KnownHost): number {
+  return Math.max(0, (description?.leaseMs ?? 0) - (lease?.leftMs ?? 0));
 }
 
 /** By the lost host's own word; without one only an operator may touch its VMs. */

@@ -109,8 +109,13 @@ function publishedEarlier({ identity }: Launch, plan: EndPlan, known: VmRecord |
   return isWaiting(known.state) && leadsBack(plan) ? plan : undefined;
 }
 
-/** Somebody has put the VM back into the queue already: a reaper, or whoever retried a failed one by hand. */
+/**
+ * Somebody has put the VM back into the queue already: a reaper, or whoever retried a failed one by hand. Or a Redis that
+ * was put back to an earlier time has had it launched elsewhere: that it failed here is no reason to end it there.
+ */
 function wasTakenBack({ identity }: Launch, plan: EndPlan, known: VmRecord): boolean {
+  const isElsewhere = known.host !== undefined && known.host !== identity.host && !isFinal(known.state);
+  if (isElsewhere) return leadsBack(plan) || plan.outcome === "failed";
   if (!isWaiting(known.state)) return false;
   return leadsBack(plan) || (plan.outcome === "failed" && known.epoch === identity.epoch);
 }

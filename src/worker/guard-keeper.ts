@@ -11,12 +11,14 @@ import type { HostState } from "./host-state.ts";
 export class GuardKeeper {
   readonly #link: GuardLink | undefined;
   readonly #policy: Config["hostLost"];
+  readonly #renewMs: number;
   readonly #onLate: () => void;
   readonly #logger: Logger;
 
   private constructor(link: GuardLink | undefined, options: GuardKeeperOptions) {
     this.#link = link;
     this.#policy = options.policy;
+    this.#renewMs = options.renewMs;
     this.#onLate = options.onLate;
     this.#logger = options.logger;
   }
@@ -44,9 +46,12 @@ export class GuardKeeper {
     await this.#refresh(sinceUptimeMs);
   }
 
-  /** The worker's loop turns. Counts where VMs are to run on while Redis is out of reach. */
+  /**
+   * The worker's loop turns. Counts where VMs are to run on while Redis is out of reach; no more than the renewal before,
+   * from which others count, so that a worker that dies now has given its VMs no longer than they do.
+   */
   async noteTurn(): Promise<void> {
-    if (this.#policy.onPartition === "keep") await this.#refresh(uptimeMs());
+    if (this.#policy.onPartition === "keep") await this.#refresh(uptimeMs() - this.#renewMs);
   }
 
   /** The worker goes and leaves VMs running, which nobody touches for as long as it may be away. */
@@ -75,6 +80,8 @@ export class GuardKeeper {
 export interface GuardKeeperOptions {
   readonly host: Pick<HostState, "stateDir" | "stateId" | "bootId">;
   readonly policy: Config["hostLost"];
+  /** How often the lease is renewed. */
+  readonly renewMs: number;
   readonly logger: Logger;
   /** Called when a deadline had passed: the VMs that lived then have been ended. */
   readonly onLate: () => void;

@@ -14,7 +14,7 @@ import type { FailPoints } from "./fail-points.ts";
 import type { Launch } from "./launch.ts";
 import type { LaunchFiles } from "./launch-files.ts";
 import type { LiveQemu, Machine } from "./machine.ts";
-import { type MoveDeps, moveVm, saveLaunch } from "./move-vm.ts";
+import { type MoveDeps, moveVm, saveLaunch, whenPossible } from "./move-vm.ts";
 import type { SecretMask } from "./secret-mask.ts";
 import type { StopRequest } from "./stop-request.ts";
 
@@ -52,14 +52,14 @@ export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promis
   for (let tries = 0; tries < PORT_TRIES_MAX; tries++) {
     stop.signal.throwIfAborted();
     if (!(await deps.machine.isPortFree(deps.forwardBind ?? "", portOf(launch)))) {
-      await changePort(deps, launch);
+      await whenPossible(deps, stop, () => changePort(deps, launch));
       continue;
     }
     try {
       return await startOnPort(deps, order);
     } catch (error) {
       if (!(error instanceof LaunchFailure) || error.failure.code !== "port_taken") throw error;
-      await changePort(deps, launch);
+      await whenPossible(deps, stop, () => changePort(deps, launch));
     }
   }
   throw new LaunchFailure("ports_exhausted", `${PORT_TRIES_MAX} ports in a row were held by other processes`);
@@ -79,7 +79,7 @@ async function makeFiles(deps: QemuLaunchDeps, { launch, secrets, stop }: QemuOr
     firmwareVars: tee.kind === "none" && config.firmware === "ovmf",
   });
   // Asked last: while files were made or Redis was away, the VM may have been launched elsewhere.
-  const snapshot = await ownership.snapshot(identity.vmId);
+  const snapshot = await whenPossible(deps, stop, () => ownership.snapshot(identity.vmId));
   if (snapshot !== undefined && isAgainst(snapshot, launch)) {
     stop.ask("superseded", { force: true });
     stop.signal.throwIfAborted();

@@ -69,8 +69,23 @@ export async function tellAgain(
   throw stop.signal.reason;
 }
 
-/** A Redis that refuses a write (OOM, MISCONF, READONLY, LOADING) is no evidence against a VM: it is asked again. */
-async function whenPossible<T>(
+/** What Redis answers to anybody while it cannot do its work; what else it rejects lies in the command or its keys. */
+const REFUSAL =
+  /^(OOM|MISCONF|READONLY|LOADING|BUSY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|UNBLOCKED|NOAUTH|NOPERM|WRONGPASS)\b/;
+
+export function isRefusal(error: unknown): boolean {
+  return isReply(error) && REFUSAL.test(error.message);
+}
+
+function isReply(error: unknown): error is Error {
+  return error instanceof Error && error.name === "ReplyError";
+}
+
+/**
+ * A Redis that refuses is no evidence against a VM, and nothing that the VM has to pay for: it is asked again. Rejects
+ * as it does once the launch is stopped.
+ */
+export async function whenPossible<T>(
   { clock }: Pick<MoveDeps, "clock">,
   stop: StopRequest,
   ask: () => Promise<T>,
@@ -79,8 +94,7 @@ async function whenPossible<T>(
     try {
       return await ask();
     } catch (error) {
-      const isRefusal = error instanceof Error && error.name === "ReplyError";
-      if (!isRefusal || stop.signal.aborted) throw error;
+      if (!isReply(error) || stop.signal.aborted) throw error;
       await clock.pause(REFUSED_PAUSE_MS, stop.signal).catch(() => undefined); // stopped: the last try follows
     }
   }

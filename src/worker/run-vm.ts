@@ -7,7 +7,7 @@ import type { LaunchEnd } from "./end-plan.ts";
 import { type EndDeps, finishEnd, toLaunchEnd, writeEndPlan } from "./end-vm.ts";
 import type { Launch } from "./launch.ts";
 import { launchQemu, type QemuLaunchDeps } from "./launch-qemu.ts";
-import { type InHand, saveLaunch } from "./move-vm.ts";
+import { type InHand, saveLaunch, whenPossible } from "./move-vm.ts";
 import { persistently } from "./persistently.ts";
 import type { StopRequest } from "./stop-request.ts";
 import { GUARDED, type SuperviseDeps, stopEnd, superviseVm } from "./supervise-vm.ts";
@@ -74,7 +74,7 @@ async function launchAndSupervise(
   const longEnough = after(deps, BOOT_PLACE_MAX_MS, leaveGate);
   const bootLimit = limitBoot(deps, launch, stop); // from here on: waiting for a place is not the guest's fault
   try {
-    const secrets = await openSecrets(deps, launch);
+    const secrets = await whenPossible(deps, stop, () => openSecrets(deps, launch));
     hand.maskBy(secrets);
     const { mask, onConsole, stalled } = hand;
     const onObservation = observer(deps, launch, stalled);

@@ -107,7 +107,8 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     ),
     hosts,
   } satisfies Stores;
-  const guard = await GuardKeeper.open({ host, policy: config.hostLost, logger, onLate: reconcileSoon });
+  const patience = { policy: config.hostLost, renewMs: config.lease.renewMs };
+  const guard = await GuardKeeper.open({ host, ...patience, logger, onLate: reconcileSoon });
   // Taking over hundreds of VMs may take longer than a lease; a start that hangs must not hold one for ever.
   let loop: FetchLoop | undefined;
   const startedAtMs = clock.monotonicMs();

@@ -7,7 +7,7 @@ import { adoptVm, endLeftover, type Leftover } from "./adopt-vm.ts";
 import type { EndPlan, LaunchEnd } from "./end-plan.ts";
 import { finishEnd } from "./end-vm.ts";
 import { type Launch, toLive } from "./launch.ts";
-import { tellAgain } from "./move-vm.ts";
+import { isRefusal, tellAgain } from "./move-vm.ts";
 import { persistently } from "./persistently.ts";
 import { type RunVmDeps, runVm } from "./run-vm.ts";
 import { StopRequest } from "./stop-request.ts";
@@ -125,8 +125,9 @@ export class VmRuns {
   async agree(): Promise<number> {
     const outcomes = await Promise.allSettled([...this.#runs.values()].map((run) => this.#agreeOn(run)));
     const failed = outcomes.filter((outcome) => outcome.status === "rejected");
-    // All: Redis does not answer. Some: their keys are damaged, which must not keep the others from being compared.
-    if (failed.length > 0 && failed.length === outcomes.length) throw failed[0]?.reason;
+    // Damaged keys of one VM must not keep the others from being compared; a Redis that refuses must, whomever it met.
+    const refused = failed.find(({ reason }) => failed.length === outcomes.length || isRefusal(reason));
+    if (refused !== undefined) throw refused.reason;
     for (const { reason } of failed)
       this.deps.logger.error({ err: reason }, "Redis could not say what it knows of a VM");
     const targets: SettleTarget[] = [...this.#runs.values()].map(({ launch }) => launch.identity);

@@ -21,7 +21,7 @@ export interface Figures {
   readonly recovery: Readonly<Record<Recovery, readonly number[]>>;
 }
 
-export const RECOVERIES = {
+const RECOVERIES = {
   adopted: "worker started -> the last of its live VMs taken over",
   stopped: "SIGTERM -> worker gone",
   apiBack: "Redis back -> a submission accepted",
@@ -29,7 +29,7 @@ export const RECOVERIES = {
   relaunched: "host declared lost -> VM running elsewhere",
   rest: "last fault over -> every VM at rest",
 } as const;
-export type Recovery = keyof typeof RECOVERIES;
+type Recovery = keyof typeof RECOVERIES;
 
 export function figuresOf(history: History, violations: readonly Violation[]): Figures {
   const records = pick(history, "record");

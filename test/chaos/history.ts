@@ -94,7 +94,7 @@ export type FaultKind =
 
 export type LeakKind = "process" | "port" | "file" | "redis" | "state";
 
-export interface StreamEvent {
+interface StreamEvent {
   /** Its place in the stream. */
   readonly id: string;
   readonly seq: number;

@@ -13,6 +13,8 @@ export interface Life {
   readonly mode: string;
   readonly fromMs: number;
   readonly untilMs: number;
+  /** The first moment at which it was surely gone. */
+  readonly goneMs: number;
   /** False for one that was there when the history ended. */
   readonly ended: boolean;
   readonly port: number | undefined;
@@ -64,6 +66,7 @@ function livesOfPid(launches: readonly Entry<"launch">[], seen: readonly Entry<"
         mode: launch?.value.mode ?? "unannounced",
         fromMs,
         untilMs: Math.max(fromMs, up === undefined ? fromMs : (gone?.value.lastSeenMs ?? Number.POSITIVE_INFINITY)),
+        goneMs: up === undefined ? fromMs : (gone?.t ?? Number.POSITIVE_INFINITY),
         ended: up === undefined || gone !== undefined,
         port: mine.find((entry) => entry.value.what === "port")?.value.port,
       },
@@ -128,7 +131,7 @@ export interface Span {
 }
 
 /** When the faults of some kinds were in force; one that nobody healed lasts to the end. */
-export function faultSpans(history: History, wanted: (fault: Entry<"fault">["value"]) => boolean): readonly Span[] {
+function faultSpans(history: History, wanted: (fault: Entry<"fault">["value"]) => boolean): readonly Span[] {
   const faults = pick(history, "fault").filter(({ value }) => wanted(value));
   return faults
     .filter(({ type }) => type === "invoke")

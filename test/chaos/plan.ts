@@ -70,7 +70,7 @@ export function planOptions(run: {
     durationMs: run.runS * 1_000,
     opsPerS: run.opsPerS ?? 6,
     faultGapMs: run.faultGapMs ?? 1_500,
-    maxVms: 6,
+    maxVms: 10,
     dataLoss: run.seed.endsWith("-loss"),
   };
 }

@@ -55,9 +55,10 @@ export class Fleet {
   /** From here on every worker that ends is started again. */
   #isHealed = false;
 
-  constructor(world: World, history: History) {
+  /** `breakScript`: what becomes of the text of a script, for a test of the test. */
+  constructor(world: World, history: History, breakScript?: (text: string) => string) {
     this.world = world;
-    this.network = new Network(world, new FakeRedis(() => EPOCH_MS + world.nowMs));
+    this.network = new Network(world, new FakeRedis(() => EPOCH_MS + world.nowMs, breakScript));
     this.#config = configOf(history);
     this.truth = new Truth({ world, network: this.network, keys: KEYS, history, hosts: () => this.hosts });
     this.hosts = Array.from(

@@ -24,6 +24,12 @@ interface KnownVm {
   epoch: number;
 }
 
+/** A shorter time without Redis before a worker's death makes no difference to the guard. */
+const CUT_OFF_MIN_MS = 1_000;
+
+/** A worker that can be reached again has renewed its lease and compared its VMs by then. */
+const HEARD_AGAIN_MS = 5_000;
+
 const FINAL_EVENTS = FINAL_STATES.map((state) => `vm.${state}`);
 const LAUNCH_EVENTS = ["vm.preparing", "vm.starting", "vm.running", "vm.ready"];
 
@@ -41,9 +47,11 @@ export class Truth implements HostWatcher {
   readonly #vms = new Map<string, KnownVm>();
   /** Which VM each idempotency key has got. */
   readonly #keyed = new Map<string, string>();
-  /** By host: since when Redis could not be reached from there by a live worker. */
-  readonly #outOfReachSince = new Map<string, number>();
+  /** By host: when Redis could not be reached from there by a live worker, the last time. */
+  readonly #outOfReach = new Map<string, { sinceMs: number; untilMs: number }>();
   readonly #workers = new Map<string, Actor>();
+  /** By host: when its worker died, if it has none. */
+  readonly #diedAt = new Map<string, number>();
   #events = 0;
   hasLost = false;
   /** Hosts that could not speak for their VMs when Redis lost data. */
@@ -79,9 +87,16 @@ export class Truth implements HostWatcher {
 
   noteReach(host: SimHost): void {
     const { network, world } = this.#options;
-    const isHeard = network.reaches(host.place) && this.#workers.get(host.hostId)?.isAlive === true;
-    if (isHeard) this.#outOfReachSince.delete(host.hostId);
-    else if (!this.#outOfReachSince.has(host.hostId)) this.#outOfReachSince.set(host.hostId, world.nowMs);
+    const isAlive = this.#workers.get(host.hostId)?.isAlive === true;
+    if (isAlive) this.#diedAt.delete(host.hostId);
+    else if (!this.#diedAt.has(host.hostId)) this.#diedAt.set(host.hostId, world.nowMs);
+    const isHeard = network.reaches(host.place) && isAlive;
+    const known = this.#outOfReach.get(host.hostId);
+    if (isHeard) {
+      if (known !== undefined) known.untilMs = Math.min(known.untilMs, world.nowMs + HEARD_AGAIN_MS);
+    } else if (known === undefined || known.untilMs <= world.nowMs)
+      this.#outOfReach.set(host.hostId, { sinceMs: world.nowMs, untilMs: Number.POSITIVE_INFINITY });
+    else known.untilMs = Number.POSITIVE_INFINITY;
   }
 
   noteWorker(host: SimHost, actor: Actor): void {
@@ -96,7 +111,7 @@ export class Truth implements HostWatcher {
     this.#events = network.server.keys.read(keys.events, "stream")?.stream.entries.length ?? 0;
     for (const host of hosts()) {
       const living = host.living();
-      if (living.length > 0) this.#silentAtLoss.add(host.hostId);
+      if (living.length > 0 || host.directories.size > 0) this.#silentAtLoss.add(host.hostId);
       // That a VM runs must be on its disk at least; a worker that died in that very moment cannot say it.
       for (const process of living) process.hasRun &&= host.knowsRunning(process);
     }
@@ -143,12 +158,19 @@ export class Truth implements HostWatcher {
     const { history } = this.#options;
     if (here === there) return this.violated(`I3: two processes of ${vmId} on ${here.hostId}`);
     if (this.#silentAtLoss.has(there.hostId)) return;
-    const isCutOff = this.#outOfReachSince.has(there.hostId) && this.#workers.get(there.hostId)?.isAlive === true;
-    if (history.lost === "rerun" && history.onPartition === "keep" && isCutOff) {
+    if (history.lost === "rerun" && history.onPartition === "keep" && this.#wasCutOff(there)) {
       this.overlaps += 1;
       return;
     }
     this.violated(`I3: ${vmId} runs on ${there.hostId} and was started on ${here.hostId}`);
+  }
+
+  /** Its worker lives without Redis, or has died so late that the guard's deadline has not come yet. */
+  #wasCutOff({ hostId }: SimHost): boolean {
+    const cut = this.#outOfReach.get(hostId);
+    if (cut === undefined || cut.untilMs <= this.#options.world.nowMs) return false;
+    const diedAtMs = this.#diedAt.get(hostId);
+    return diedAtMs === undefined || diedAtMs - cut.sinceMs > CUT_OFF_MIN_MS;
   }
 
   onDied(_host: SimHost, process: SimProcess, death: Death): void {
@@ -231,8 +253,7 @@ export class Truth implements HostWatcher {
     if (cause?.code === "internal") this.violated(`${vmId} failed with drover's own fault: ${cause.message}`);
     for (const host of hosts()) {
       if (host.living(vmId).length === 0) continue;
-      const isCutOff = this.#outOfReachSince.has(host.hostId);
-      const mayLive = history.lost === "rerun" && history.onPartition === "keep" && isCutOff;
+      const mayLive = history.lost === "rerun" && history.onPartition === "keep" && this.#wasCutOff(host);
       if (!mayLive && !this.#silentAtLoss.has(host.hostId))
         this.violated(`I7: ${type} of ${vmId}, and a process of it lives on ${host.hostId}`);
     }

@@ -22,6 +22,14 @@ export const QUEUE_MUTANTS: readonly Mutant[] = [
     why: "as above, for an outage that is shorter than a gap",
   },
   {
+    name: "the reaper counts from when the lease lapsed",
+    file: REAPER,
+    before: "Math.max(seenAt, endedAt - sinceRenewalMs(host))",
+    after: "endedAt",
+    killers: [reaper("silence counts from the last renewal")],
+    why: "a dead host's VMs would stand still for a lease longer than its policy says",
+  },
+  {
     name: "the reaper reaps under `hold`",
     file: REAPER,
     before: 'policy === undefined || policy.lost === "hold"',

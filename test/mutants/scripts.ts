@@ -84,8 +84,8 @@ export const SCRIPT_MUTANTS: readonly Mutant[] = [
   {
     name: "CLAIM leaves the old token in the lock",
     file: CLAIM,
-    before: 'redis.call("SET", KEYS[6], args.token, "PX", digits(args.lockMs))\n',
-    after: "",
+    before: 'redis.call("SET", KEYS[6], args.token, "PX", digits(args.lockMs))\nif not prepared then',
+    after: "if not prepared then",
     killers: [ownership("after a claim nothing of the worker before has any effect")],
     why: "the worker before could settle the job of a VM that runs",
   },
@@ -116,7 +116,7 @@ export const SCRIPT_MUTANTS: readonly Mutant[] = [
   {
     name: "REASSERT brings back what has ended",
     file: REASSERT,
-    before: 'if state and contains(args.final, state) then return { "final", digits(epoch) } end\n',
+    before: 'if state and contains(args.final, state) and not retried then return { "final", digits(epoch) } end\n',
     after: "",
     killers: [ownership("a VM that has ended is not told again")],
     why: "a final record is final",
@@ -175,8 +175,8 @@ export const SCRIPT_MUTANTS: readonly Mutant[] = [
   {
     name: "JOB_ADDED leaves the job of a removed VM in the queue",
     file: "src/queue/lua/job-added-5.lua",
-    before: "if not record[1] or contains(args.final, record[1]) then",
-    after: "if not record[1] then",
+    before: "local ended = not record[1] or contains(args.final, record[1])",
+    after: "local ended = not record[1]",
     killers: [tests("redis", "redis/ghost-jobs")("a job that comes after its VM was removed goes again")],
     why: "a job without a VM would be fetched for ever",
   },

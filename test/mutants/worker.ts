@@ -168,6 +168,14 @@ export const WORKER_MUTANTS: readonly Mutant[] = [
     why: "for a moment two copies would run",
   },
   {
+    name: "a worker that dies has given its VMs more time than others give it",
+    file: "src/worker/guard-keeper.ts",
+    before: "uptimeMs() - this.#renewMs",
+    after: "uptimeMs()",
+    killers: [guardKeeper("a turn gives the VMs no longer than the renewal before it")],
+    why: "where renewals are seldom, others would launch the VMs before the guard has ended them",
+  },
+  {
     name: "a worker that is cut off keeps its VMs under `stop`",
     file: "src/worker/guard-keeper.ts",
     before: '    if (this.#policy.onPartition === "keep") await',

@@ -205,6 +205,38 @@ test("a look that hung is a gap as well", async () => {
   expect(await fleet.state(vmId)).toBe("running");
 });
 
+test("silence counts from the last renewal, not from when the lease that it left has lapsed", async () => {
+  await using fleet = openFleet();
+  await fleet.lives();
+  const vmId = await fleet.submit();
+  await fleet.launched("running");
+  await fleet.reaper.round();
+  const leaseMs = hostDescription().leaseMs ?? 0;
+  for (let sinceMs = ROUND_MS; sinceMs < leaseMs; sinceMs += ROUND_MS) {
+    await fleet.redis.pexpire(fleet.keys.lease("host-a"), leaseMs - sinceMs);
+    await fleet.pass(ROUND_MS);
+  }
+  await fleet.dies();
+  await fleet.pass(LOST_AFTER_MS - leaseMs);
+  expect(await fleet.state(vmId), "not before its time").toBe("running");
+  await fleet.pass(2 * ROUND_MS);
+  expect(await fleet.state(vmId)).toBe("queued");
+});
+
+test("a lease that was old already when the reaper came to reach Redis counts from there", async () => {
+  await using fleet = openFleet();
+  await fleet.lives();
+  const vmId = await fleet.submit();
+  await fleet.launched("running");
+  await fleet.redis.pexpire(fleet.keys.lease("host-a"), 1_000);
+  await fleet.reaper.round();
+  await fleet.dies();
+  await fleet.pass(LOST_AFTER_MS - ROUND_MS);
+  expect(await fleet.state(vmId)).toBe("running");
+  await fleet.pass(2 * ROUND_MS);
+  expect(await fleet.state(vmId)).toBe("queued");
+});
+
 test("a lease that is there in any round begins the silence anew", async () => {
   await using fleet = openFleet();
   await fleet.lives();

@@ -16,7 +16,8 @@ function endedByNobody(history: History): Violation[] {
   const { policy, hostLostAfterMs, leaseMs, dataLoss } = runOf(history);
   const events = eventsByVm(history);
   const killed = pick(history, "signal").filter(({ value }) => value.signal === "SIGKILL");
-  const hosts = new Set(livesOf(history).map(({ host }) => host));
+  const lives = livesOf(history);
+  const hosts = new Set(lives.map(({ host }) => host));
   const silent = new Map([...hosts].map((host) => [host, silentSpans(history, host)]));
   const wasLost = ({ host, untilMs }: Life) =>
     policy === "rerun" &&
@@ -24,13 +25,16 @@ function endedByNobody(history: History): Violation[] {
       (span) =>
         span.fromMs + hostLostAfterMs - leaseMs - HEARD_BEFORE_MS <= untilMs && span.untilMs + 10_000 >= untilMs,
     );
-  return livesOf(history).flatMap((life): Violation[] => {
-    const { vmId, epoch, pid, untilMs } = life;
+  return lives.flatMap((life): Violation[] => {
+    const { vmId, epoch, pid, untilMs, goneMs } = life;
     const mine = events.get(vmId) ?? [];
     const running = mine.find(({ value }) => value.name === "vm.running" && value.data["epoch"] === epoch);
     if (!life.ended || running === undefined || SHORT_LIVED.test(life.mode)) return [];
-    const asked = mine.some(({ t, value }) => value.name === "vm.removal_requested" && t <= untilMs + SAMPLE_MS);
-    const byNemesis = killed.some(({ t, value }) => value.pid === pid && t <= untilMs + SAMPLE_MS);
+    // The one before, whose port was taken, is not the one that ran.
+    const next = lives.find((other) => other.vmId === vmId && other.epoch === epoch && other.fromMs > life.fromMs);
+    if (next !== undefined && next.fromMs < running.t) return [];
+    const asked = mine.some(({ t, value }) => value.name === "vm.removal_requested" && t <= goneMs + CLOCK_SLACK_MS);
+    const byNemesis = killed.some(({ t, value }) => value.pid === pid && t <= goneMs + CLOCK_SLACK_MS);
     if (asked || byNemesis || wasLost(life)) return [];
     if (dataLoss && mine.at(-1)?.value.name !== "vm.running") return []; // who asked may be among what was lost
     const message = `launch ${epoch} ran on ${life.host} (pid ${pid}), and was ended at ${Math.round(untilMs)} by nobody's wish`;
@@ -56,6 +60,3 @@ function blamed(history: History): Violation[] {
 
 /** A host was heard for the last time up to a renewal before it fell silent, and the history's clock is a rough one. */
 const HEARD_BEFORE_MS = 800;
-
-/** The sampler sees an end a little late. */
-const SAMPLE_MS = 150 + CLOCK_SLACK_MS;

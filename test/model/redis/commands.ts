@@ -99,7 +99,6 @@ function removeMembers(keys: Keyspace, key: string, members: readonly string[]):
 /** The commands that drover's and BullMQ's scripts and clients use; anything else is refused. */
 export const COMMANDS: Readonly<Record<string, Command>> = {
   PING: () => new Status("PONG"),
-  INFO: () => "redis_version:7.0.15\r\nrun_id:0\r\n",
   CLIENT: () => OK,
   TIME: (keys) => [String(Math.floor(keys.nowMs / 1000)), String(Math.floor((keys.nowMs % 1000) * 1000))],
   KEYS: (keys, args) => {

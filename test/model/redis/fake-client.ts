@@ -113,7 +113,7 @@ class Batch {
   }
 }
 
-for (const name of [...Object.keys(COMMANDS), "EVAL", "EVALSHA", "BZPOPMIN"]) {
+for (const name of [...Object.keys(COMMANDS), "INFO", "EVAL", "EVALSHA", "BZPOPMIN"]) {
   Object.defineProperty(FakeClient.prototype, name.toLowerCase(), {
     configurable: true,
     value(this: FakeClient, ...args: unknown[]) {

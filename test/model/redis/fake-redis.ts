@@ -34,8 +34,12 @@ export class FakeRedis {
   /** Changes with every start of the server. */
   runId = 1;
 
-  constructor(nowMs: () => number) {
+  readonly #breakScript: ((text: string) => string) | undefined;
+
+  /** `breakScript`: runs another text than the one that was sent. */
+  constructor(nowMs: () => number, breakScript?: (text: string) => string) {
     this.keys = new Keyspace(nowMs);
+    this.#breakScript = breakScript;
   }
 
   /** The process is started anew: what is only in memory is gone. */
@@ -70,6 +74,7 @@ export class FakeRedis {
       if (script === undefined) throw new ReplyError("NOSCRIPT No matching script.");
       return this.#eval(script, args);
     }
+    if (name === "INFO") return `redis_version:7.0.15\r\nrun_id:${this.runId}\r\n`;
     const command = COMMANDS[name];
     if (command === undefined) throw new ReplyError(`ERR unknown command '${name}'`);
     return command(this.keys, args);
@@ -79,6 +84,7 @@ export class FakeRedis {
     this.#scripts.set(shaOf(script), script);
     const keyCount = Number(args[1]);
     const keys = args.slice(2, 2 + keyCount);
-    return runScript(script, keys, args.slice(2 + keyCount), (command, given) => this.#run(command, given));
+    const text = this.#breakScript?.(script) ?? script;
+    return runScript(text, keys, args.slice(2 + keyCount), (command, given) => this.#run(command, given));
   }
 }

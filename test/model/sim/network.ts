@@ -292,12 +292,12 @@ class Link implements Transport {
 }
 
 /** Commands that only say that somebody lives and looks. */
-const NOISE = /^(LEASE_TAKE|COUNT_PORTS|GENERATION|Move next|Extend locks|INFO|SMEMBERS|LRANGE|MGET|TIME|ZRANGE|HGETALL|HMGET)/;
+const NOISE = /^(a script that|LEASE_TAKE|COUNT_PORTS|GENERATION|Move next|Extend locks|INFO|SMEMBERS|LRANGE|MGET|TIME|ZRANGE|HGETALL|HMGET)/;
 
 function brief({ name, args, batch }: Command, server: FakeRedis): string {
   if (batch !== undefined) return batch.map((each) => each.name).join(" ");
   if (name !== "EVAL" && name !== "EVALSHA") return `${name} ${args.join(" ").slice(0, 100)}`;
   const script = name === "EVAL" ? args[0] : server.scriptOf(args[0] ?? "");
-  const title = /--\[\[\s*([^\n:]{0,40})/.exec(script ?? "")?.[1] ?? "unknown script";
+  const title = /--\[\[\s*([^\n:]{0,40})/.exec(script ?? "")?.[1] ?? "a script that is not loaded";
   return `${title} ${args.slice(2).join(" ").slice(-120)}`.replace(/[^\x20-\x7e]/g, ".");
 }

@@ -30,7 +30,7 @@ test("over a few seeds every kind of fault comes, and every policy", () => {
   ]);
   const policies = new Set(plans.map(({ policy, onPartition }) => `${policy} + ${onPartition}`));
   expect(policies).toEqual(new Set(["rerun + keep", "rerun + stop", "hold + keep", "hold + stop"]));
-  expect(plans.some(({ faults }) => faults.some(({ kind, amount }) => kind === "worker-kill" && amount < 6))).toBe(
+  expect(plans.some(({ faults }) => faults.some(({ kind, amount }) => kind === "worker-kill" && amount < 10))).toBe(
     true,
   );
 });

@@ -247,6 +247,15 @@ describe("I13: no VM is disturbed", () => {
     expect(messages(noVmIsDisturbed, restarted), "an upgrade is no reason").toHaveLength(1);
   });
 
+  test("a QEMU that could not bind its port and gave way to the next one of its launch never ran", () => {
+    const made = new HistoryMaker()
+      .event(1, A, "vm.queued")
+      .qemu(A, 1, "h1", { pid: 69, from: 90, until: 95 })
+      .launched(100, A, 1, "h1", 14_001)
+      .qemu(A, 1, "h1", { pid: 70, from: 105 });
+    expect(messages(noVmIsDisturbed, made)).toEqual([]);
+  });
+
   test("a removal, the nemesis and the guest itself are reasons", () => {
     expect(messages(noVmIsDisturbed, ran(5_000).event(4_990, A, "vm.removal_requested"))).toEqual([]);
     expect(messages(noVmIsDisturbed, ran(5_000).event(6_000, A, "vm.removal_requested")), "too late").toHaveLength(1);

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { Reconciler } from "../../../src/worker/reconciler.ts";
 import { recoverDirectory } from "../../../src/worker/recover.ts";
 import { type FakeWorker, openFakeWorker } from "../../helpers/fake-worker.ts";
 import { waitFor } from "../../helpers/wait-for.ts";
@@ -47,6 +48,56 @@ test("no VM is told again whose end is being told", async () => {
   worker.deps.ownership.check = async () => ({ agrees: false, mark: undefined });
   expect(await worker.runs.agree()).toBe(0);
   expect(worker.trace).not.toContain("reasserted");
+});
+
+/** As ioredis rejects what Redis answers as an error. */
+function reply(message: string): Error {
+  const error = new Error(message);
+  error.name = "ReplyError";
+  return error;
+}
+
+function openReconciler(worker: FakeWorker): Reconciler {
+  const { mutex, logger } = worker.deps;
+  return new Reconciler({
+    recover: worker.recover,
+    mutex,
+    logger,
+    ports: { list: async () => [], give: async () => true },
+    generation: { check: async () => "same" },
+    redisRun: async () => undefined,
+    intervalMs: 1_000,
+  });
+}
+
+test("a VM of which Redis holds nonsense keeps neither other VMs nor leftovers from being looked after", async () => {
+  const worker = openFakeWorker();
+  const [{ vmId: broken } = { vmId: "" }] = await run(worker, 2);
+  worker.deps.ownership.check = async ({ identity }) => {
+    if (identity.vmId === broken) throw reply("WRONGTYPE Operation against a key");
+    return { agrees: false, mark: undefined };
+  };
+  worker.leave({ pid: 300 });
+  const reconciler = openReconciler(worker);
+  await reconciler.round();
+  expect(worker.trace).toContain("reasserted");
+  await waitFor(() => worker.trace.includes("told: vm.adopted"), { what: "the leftover to be taken over" });
+  expect(reconciler.isCurrent).toBe(true);
+});
+
+test("a Redis that refused to be asked about one VM has not been compared with: nothing is fetched before the next round", async () => {
+  const worker = openFakeWorker();
+  await run(worker, 2);
+  let asked = 0;
+  worker.deps.ownership.check = async () => {
+    if (++asked === 2) throw reply("READONLY You can't write against a read only replica.");
+    return { agrees: true, mark: undefined };
+  };
+  const reconciler = openReconciler(worker);
+  await expect(reconciler.round()).rejects.toThrow("READONLY");
+  expect(reconciler.isCurrent).toBe(false);
+  await reconciler.round();
+  expect(reconciler.isCurrent).toBe(true);
 });
 
 test("a hundred VMs are no leak to Node", async () => {

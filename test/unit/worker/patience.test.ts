@@ -72,8 +72,8 @@ test("files that cannot be read or removed do not turn a good end into another l
   expect(worker.records.size).toBe(0);
 });
 
-test("a guest that is never ready keeps its place to boot for a minute, and not for ever", async () => {
-  const worker = openFakeWorker();
+/** Machines that can be started; none of their guests is ever ready. */
+function openMachines(worker: FakeWorker): string[] {
   const started: string[] = [];
   worker.deps.machine.start = async ({ vmId }) => {
     started.push(vmId);
@@ -87,19 +87,59 @@ test("a guest that is never ready keeps its place to boot for a minute, and not 
       resume: async () => true,
     };
   };
-  for (let count = 0; count < 2; count++) {
-    const state = { state: "preparing", runningAtMs: null, pid: null, startTimeTicks: null } as const;
-    const { paths } = worker.leave(state, { probe: { type: "console", text: "never shown" } });
-    const record = worker.records.get(paths.record);
-    if (record !== undefined) worker.runs.start(launchFromDisk(record, undefined, paths));
-  }
-  await waitFor(() => worker.trace.filter((what) => what === "told: running").length === 1);
+  return started;
+}
+
+/** A launch as a fetch has prepared it. */
+function launch(worker: FakeWorker): void {
+  const state = { state: "preparing", runningAtMs: null, pid: null, startTimeTicks: null } as const;
+  const { paths } = worker.leave(state, { probe: { type: "console", text: "never shown" } });
+  const record = worker.records.get(paths.record);
+  if (record === undefined) throw new Error("no record");
+  worker.runs.start(launchFromDisk(record, undefined, paths));
+}
+
+const isRunning = ({ trace }: FakeWorker) => trace.includes("told: running");
+
+test("a guest that is never ready keeps its place to boot for a minute, and not for ever", async () => {
+  const worker = openFakeWorker();
+  const started = openMachines(worker);
+  for (let count = 0; count < 2; count++) launch(worker);
+  await waitFor(() => isRunning(worker));
   expect(started, "one place").toHaveLength(1);
   worker.clock.advance(59_000);
   await new Promise((resolve) => setImmediate(resolve));
   expect(started).toHaveLength(1);
   worker.clock.advance(1_001);
   await waitFor(() => started.length === 2, { what: "the second one to boot" });
+});
+
+test("a Redis that refuses to answer while a VM is launched costs it no attempt", async () => {
+  const worker = openFakeWorker();
+  openMachines(worker);
+  let refusals = 0;
+  const refuse = () => {
+    const error = new Error("LOADING Redis is loading the dataset in memory");
+    error.name = "ReplyError";
+    refusals += 1;
+    return Promise.reject(error);
+  };
+  const { snapshot } = worker.deps.ownership;
+  worker.deps.ownership.snapshot = (vmId) => (refusals < 3 ? refuse() : snapshot(vmId));
+  let taken = true;
+  worker.deps.machine.isPortFree = async () => !taken;
+  worker.deps.launches.changePort = async (_launch, port) => {
+    if (refusals < 6) return refuse();
+    taken = false;
+    return port + 1;
+  };
+  launch(worker);
+  await waitFor(() => {
+    worker.clock.advance(500);
+    return isRunning(worker);
+  });
+  expect(refusals).toBe(6);
+  expect(worker.plans.size).toBe(0);
 });
 
 test("a worker keeps nothing of a VM that has ended", async () => {

@@ -18,7 +18,7 @@ const PORTS_PER_HOST = 120;
 const LOOK_MAX_MS = 500;
 const AOF = ["--appendonly", "yes", "--appendfsync", "everysec"];
 
-export interface WorkerStart {
+interface WorkerStart {
   /** When its process was started (performance.now). */
   readonly spawnedMs: number;
   /** How long that took until it fetched. */

@@ -22,6 +22,8 @@ export interface RunResult {
 export interface RunOptions {
   /** `bin/drover` of another build. */
   readonly bin?: string | undefined;
+  /** Ends the run early, with everything that it has started. */
+  readonly signal?: AbortSignal | undefined;
   /** Keeps what the run has left on the disk, for whoever looks for the reason. */
   readonly keep?: boolean | undefined;
 }
@@ -30,7 +32,7 @@ export interface RunOptions {
 const SETTLE_MS = 60_000;
 
 /** One run: plan, faults under load, healing, rest, and everything that is wrong with what was seen. */
-export async function runChaos(plan: Plan, { bin, keep }: RunOptions = {}): Promise<RunResult> {
+export async function runChaos(plan: Plan, { bin, keep, signal }: RunOptions = {}): Promise<RunResult> {
   const { seed, policy, onPartition, dataLoss, maxVms } = plan;
   await using world = await World.start({
     seed,
@@ -58,15 +60,17 @@ export async function runChaos(plan: Plan, { bin, keep }: RunOptions = {}): Prom
     { process: "run" },
   );
   const redis = world.client();
+  const clients = new Clients({ url: world.apiUrl, recorder, seed });
+  const readers: EventReader[] = [];
   try {
     await world.startApi();
+    for (const name of ["r1", "r2"]) readers.push(new EventReader({ name, url: world.apiUrl, recorder, seed }));
     for (const { ready } of HOSTS.map((host) => world.startWorker(host, maxVms)))
       if (!(await ready)) throw new Error(`a worker did not start; its output is in ${world.dir}`);
     const offsetMs = nowMs() - Date.now();
-    const clients = new Clients({ url: world.apiUrl, recorder, seed });
-    const readers = ["r1", "r2"].map((name) => new EventReader({ name, url: world.apiUrl, recorder, seed }));
-    await play(plan, world, clients);
+    await play(plan, world, clients, signal);
     await settle(world, redis, clients);
+    signal?.throwIfAborted();
     await scanSecrets(world, redis);
     await scanLeftovers(world, redis, "live");
     clients.removeStayers();
@@ -76,8 +80,9 @@ export async function runChaos(plan: Plan, { bin, keep }: RunOptions = {}): Prom
     const lastId = await readRedis(world, redis, offsetMs);
     const deadline = nowMs() + 5_000;
     while (readers.some((reader) => !reader.hasReached(lastId)) && nowMs() < deadline) await delay(50);
-    for (const reader of readers) await reader.stop();
   } finally {
+    clients.close();
+    for (const reader of readers) await reader.stop();
     redis.disconnect();
     world.sampler.sample();
     world.collect();
@@ -88,7 +93,7 @@ export async function runChaos(plan: Plan, { bin, keep }: RunOptions = {}): Prom
 }
 
 /** Operations and faults at their times, then everything is healed. */
-async function play(plan: Plan, world: World, clients: Clients): Promise<void> {
+async function play(plan: Plan, world: World, clients: Clients, signal?: AbortSignal): Promise<void> {
   const nemesis = new Nemesis(world);
   const over = new AbortController();
   const startedMs = nowMs();
@@ -96,13 +101,16 @@ async function play(plan: Plan, world: World, clients: Clients): Promise<void> {
     ...plan.ops.map((op) => ({ atMs: op.atMs, act: () => clients.begin(op) })),
     ...plan.faults.map((fault) => ({ atMs: fault.atMs, act: () => nemesis.inflict(fault, over.signal) })),
   ].sort((a, b) => a.atMs - b.atMs);
-  for (const { atMs, act } of steps) {
-    const waitMs = startedMs + atMs - nowMs();
-    if (waitMs > 0) await delay(waitMs);
-    act();
+  try {
+    for (const { atMs, act } of steps) {
+      const waitMs = startedMs + atMs - nowMs();
+      if (waitMs > 0) await delay(waitMs, undefined, signal === undefined ? {} : { signal });
+      act();
+    }
+  } finally {
+    over.abort();
+    await nemesis.idle(); // a fault that is undone later would start what nobody ends
   }
-  over.abort();
-  await nemesis.idle();
   for (const edge of Object.values(world.edges)) edge.heal();
   world.recorder.add("healed", {}, { process: "nemesis" });
 }

@@ -43,6 +43,8 @@ async function soak(): Promise<void> {
   const startedMs = performance.now();
   const minutes = () => (performance.now() - startedMs) / 60_000;
   const all: Figures[] = [];
+  const interrupted = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => interrupted.abort()); // Ctrl-C reaches us twice under npm
   print(`soak with seed ${seed}`);
   for (let run = 1; run <= runs && (runs < Number.POSITIVE_INFINITY || minutes() < Number(values.minutes)); run++) {
     const runSeed = runs === 1 ? seed : `${seed}.${run}${run % LOSS_EVERY === 0 ? "-loss" : ""}`;
@@ -55,7 +57,12 @@ async function soak(): Promise<void> {
       }),
     );
     print(runs === 1 ? describePlan(plan) : (describePlan(plan).split("\n")[0] ?? ""));
-    const result = await runChaos(plan, { bin: values.bin, keep: values.keep });
+    const result = await runChaos(plan, { bin: values.bin, keep: values.keep, signal: interrupted.signal }).catch(
+      (error: unknown) => {
+        if (!interrupted.signal.aborted) throw error;
+      },
+    );
+    if (result === undefined) break;
     all.push(figuresOf(result.history, result.violations));
     if (result.violations.length > 0) print(describeViolations(result));
   }

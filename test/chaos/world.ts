@@ -305,6 +305,7 @@ export class World implements AsyncDisposable {
     const child = spawn(process.execPath, [bin, part], {
       env: { ...this.#env, ...env },
       stdio: ["ignore", output, output],
+      detached: true,
     });
     const { pid } = child;
     const startTimeTicks = pid === undefined ? undefined : readStartTime(pid);

@@ -7,6 +7,7 @@ import type { Actor, World } from "./world.ts";
 /** ioredis gives a connection up that has been silent for this long with an answer due. */
 const HALF_OPEN_MS = 8_000;
 const RECONNECT_MAX_MS = 1_000;
+const LATE_MAX_MS = 4_000;
 
 /** A place in the network from which Redis can be reached, or not. */
 export interface Place {
@@ -130,8 +131,8 @@ class Link implements Transport {
   readonly #unanswered = new Set<Pending>();
   /** Sent on the connection that there is now, and not arrived yet. */
   readonly #onTheWay = new Set<Pending>();
-  /** Arrive although their connection is gone. */
-  readonly #late = new WeakSet<Pending>();
+  /** Arrive although their connection is gone, after so many ms more: a slow Redis reads what its buffers hold. */
+  readonly #late = new WeakMap<Pending, number>();
   #generation = 0;
   #lastArrivalMs = 0;
   #lastReplyMs = 0;
@@ -204,8 +205,10 @@ class Link implements Transport {
     this.#held = [];
     if (this.#blocked !== undefined) this.#blocked.isOver = true;
     this.#blocked = undefined;
+    const { world } = this.#network;
     const kept = [...this.#onTheWay].slice(0, Math.floor(share * (this.#onTheWay.size + 1)));
-    for (const pending of kept) this.#late.add(pending);
+    const moreMs = kept.length > 0 && world.random() < 0.3 ? LATE_MAX_MS * world.random() : 0;
+    for (const pending of kept) this.#late.set(pending, moreMs);
     this.#onTheWay.clear();
   }
 
@@ -232,8 +235,15 @@ class Link implements Transport {
 
   #arrive(pending: Pending, generation: number): void {
     const isCurrent = generation === this.#generation;
+    const lateMs = this.#late.get(pending) ?? 0;
     if (!isCurrent && !this.#late.has(pending)) return;
     if (!this.#network.isServerUp) return;
+    if (!isCurrent && lateMs > 0) {
+      this.#late.set(pending, 0);
+      const { world } = this.#network;
+      world.after(world.network, lateMs, () => this.#arrive(pending, generation));
+      return;
+    }
     if (isCurrent && this.#place.cut === "silent") {
       this.#held.push(() => this.#arrive(pending, generation));
       this.#noticeSilence(generation);

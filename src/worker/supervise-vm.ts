@@ -177,7 +177,10 @@ async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSigna
   const wait = { timeoutMs: TIMER_MAX_MS, signal: ended.signal };
   const target = { host: deps.forwardBind ?? "127.0.0.1", port: launch.port ?? 0 };
   try {
-    await (watch === undefined ? waitForTcpBytes(target, wait) : watch.wait(wait));
+    // One wait ends after 24 days, which is no deadline that anybody has set.
+    while (!(await (watch === undefined ? waitForTcpBytes(target, wait) : watch.wait(wait)).then(isThere, isLate))) {
+      if (ended.signal.aborted) break;
+    }
     onBooted();
     const { host, epoch } = launch.identity;
     const readyAtMs = deps.clock.nowMs();
@@ -194,6 +197,14 @@ async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSigna
   } finally {
     ended.release();
   }
+}
+
+const isThere = () => true;
+
+/** False for a wait whose time is up; any other error is thrown. */
+function isLate(error: unknown): false {
+  if (error instanceof LaunchFailure && error.failure.code === "boot_timeout") return false;
+  throw error;
 }
 
 /** The TTL is an absolute deadline, kept across launches. The removal mark that it writes stops the VM. */

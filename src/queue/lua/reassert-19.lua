@@ -58,7 +58,12 @@ elseif epoch < args.epoch or record[4] ~= args.token or (args.ranks[state] or 0)
   end
 end
 redis.call("HSET", KEYS[1], "host", args.host, "epoch", args.epoch, "token", args.token)
-if #lost > 0 then writeFields(KEYS[1], args.fields) end
+-- The end of its time was set by this clock; what the host remembers was read off its own.
+local deadline = redis.call("HGET", KEYS[1], "deadlineAtMs") or (given(args.deadlineAtMs) and args.deadlineAtMs)
+if #lost > 0 then
+  writeFields(KEYS[1], args.fields)
+  if deadline then redis.call("HSET", KEYS[1], "deadlineAtMs", deadline) end
+end
 
 if not job[3] then
   redis.call("HSET", KEYS[5], "name", args.job.name, "data", args.job.data, "opts", args.job.opts, "timestamp", digits(now),
@@ -87,7 +92,7 @@ end
 if #lost == 0 then return { "ours", "" } end
 
 redis.call("ZREM", KEYS[15], "q:" .. args.vmId)
-if given(args.deadlineAtMs) then redis.call("ZADD", KEYS[15], args.deadlineAtMs, "t:" .. args.vmId) end
+if deadline then redis.call("ZADD", KEYS[15], deadline, "t:" .. args.vmId) end
 redis.call("ZREM", KEYS[16], args.vmId)
 redis.call("ZREM", KEYS[18], args.vmId)
 showProgress(KEYS[5], args.progress)

@@ -227,6 +227,7 @@ test("every type of event has a sentence, and data of a newer version are shown 
     exitCode: 0,
     cause: { code: "guest_panic", message: "it panicked" },
     lost: "the job",
+    state: "running",
     currentEpoch: 3,
     unverified: true,
   };

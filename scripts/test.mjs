@@ -14,7 +14,7 @@ const CHECKS = {
   unused: ["knip"],
 };
 /** The projects of vitest.config.ts in order: what needs little first, whole machines last. */
-const PROJECTS = ["unit", "redis", "cli", "qemu", "guest", "e2e", "chaos"];
+const PROJECTS = ["unit", "model", "redis", "cli", "qemu", "guest", "e2e", "chaos"];
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const args = process.argv.slice(2);

@@ -19,6 +19,8 @@ export interface ReconcilerDeps {
   readonly generation: Pick<RedisGeneration, "check">;
   /** Which Redis process answers; undefined where that cannot be told. */
   readonly redisRun: () => Promise<RedisRun | undefined>;
+  /** Whether Redis knows of other hosts, which may run what it holds as waiting. */
+  readonly hasOthers: () => Promise<boolean>;
   readonly intervalMs: number;
   readonly logger: Logger;
 }
@@ -81,7 +83,8 @@ export class Reconciler {
       logger.error({ verdict, told }, "Redis lost data: every live VM of this host has told it again");
     const run = await this.#deps.redisRun();
     // For the first round there is no earlier one to compare with; a Redis that has run for long is no news then.
-    if (run !== undefined && run.id !== this.#runId && (this.#runId !== undefined || run.upForMs < SETTLE_MS)) {
+    const isNew = run !== undefined && run.id !== this.#runId && (this.#runId !== undefined || run.upForMs < SETTLE_MS);
+    if (isNew && (await this.#deps.hasOthers())) {
       logger.warn({ told }, "another Redis process answers; waiting for the other hosts before anything is fetched");
       await recover.clock.pause(SETTLE_MS, this.#stopping.signal).catch(() => undefined); // stopping: nothing is fetched
     }

@@ -162,6 +162,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     ports: new PortSlots(parts),
     generation: await rememberGeneration({ redis, keys, stateDir: host.stateDir }),
     redisRun: () => redisRun(redis),
+    hasOthers: async () => (await hosts.hosts()).some(({ hostId }) => hostId !== host.hostId),
     intervalMs: config.reconcileMs,
     logger,
   });

@@ -5,7 +5,7 @@ import { VmQueue } from "../../src/queue/vm-queue.ts";
 import { VmStore } from "../../src/queue/vm-store.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
 import type { Config } from "../../src/runtime/config-shape.ts";
-import { type Command, FIRST_PORT, HOSTS, type History, PORTS } from "./commands.ts";
+import { type Command, FIRST_PORT, type History, HOSTS, PORTS } from "./commands.ts";
 import { fakeClient } from "./redis/fake-client.ts";
 import { FakeRedis } from "./redis/fake-redis.ts";
 import { Network, type Place } from "./sim/network.ts";
@@ -24,8 +24,8 @@ function configOf({ lost, onPartition }: History): Config {
     ...BASE,
     qemu: { ...BASE.qemu, hostFwdRange: { first: FIRST_PORT, last: FIRST_PORT + PORTS - 1 } },
     pools: ["default"],
-    lease: { ttlMs: 6_000, renewMs: 1_500 },
-    hostLost: { policy: lost, afterMs: 12_000, onPartition, awayMaxMs: 15_000 },
+    lease: { ttlMs: 3_000, renewMs: 1_000 },
+    hostLost: { policy: lost, afterMs: 8_000, onPartition, awayMaxMs: 10_000 },
     reconcileMs: 5_000,
     sweepMs: 5_000,
     stop: { powerdownMs: 2_000, quitMs: 500, termMs: 500 },
@@ -52,6 +52,8 @@ export class Fleet {
   readonly #apiPlace: Place = { name: "api", cut: undefined };
   #api: { readonly actor: Actor; readonly store: VmStore; readonly queue: VmQueue };
   #lives = 0;
+  /** Commands that wait until a worker has done enough. */
+  #armed: { readonly actor: Actor; readonly atSteps: number; readonly command: Command }[] = [];
   /** From here on every worker that ends is started again. */
   #isHealed = false;
 
@@ -71,38 +73,63 @@ export class Fleet {
     this.#api = this.#newApi();
   }
 
+  /** To be called after every event: does what waits for its moment. */
+  step(): void {
+    if (this.#armed.length > 0) {
+      const due = this.#armed.filter(({ actor, atSteps }) => actor.steps >= atSteps || !actor.isAlive);
+      this.#armed = this.#armed.filter((each) => !due.includes(each));
+      for (const { command } of due) this.#do(command);
+    }
+    this.truth.check();
+  }
+
   carryOut(command: Command): void {
+    const worker = "steps" in command && command.steps > 0 ? this.#workers[command.host] : undefined;
+    if (worker?.actor.isAlive !== true || !("steps" in command)) this.#do(command);
+    else this.#armed.push({ actor: worker.actor, atSteps: worker.actor.steps + command.steps, command });
+  }
+
+  #do(command: Command): void {
     this.world.tell("----", () => JSON.stringify(command));
     switch (command.do) {
       case "submit":
-        return this.#submit(command);
+        this.#submit(command);
+        return;
       case "remove":
-        return this.#remove(command.vm, command.force);
+        this.#remove(command.vm, command.force);
+        return;
       case "retry": {
-        const { vmId } = this.#submissions.get(command.vm) ?? {};
+        const vmId = this.#submitted(command.vm);
         if (vmId !== undefined) this.#asApi(({ store }) => store.retryByHand({ vmId, by: "me" }));
         return;
       }
       case "powerOff":
-        return this.#processes(command.vm, (host, process) => host.powerOff(process));
+        this.#processes(command.vm, (host, process) => host.powerOff(process));
+        return;
       case "kill":
-        return this.#processes(command.vm, (host, process) =>
+        this.#processes(command.vm, (host, process) =>
           host.end(process, "accident", { exitCode: null, signal: "SIGKILL" }),
         );
+        return;
       case "hang":
-        return this.#processes(command.vm, (_host, process) => {
+        this.#processes(command.vm, (_host, process) => {
           process.isHung = true;
         });
+        return;
       case "crash":
-        return this.#crash(command.host);
+        this.#crash(command.host);
+        return;
       case "stop":
-        return this.#stop(command.host);
+        this.#stop(command.host);
+        return;
       case "start":
-        return this.#start(command.host);
+        this.#start(command.host);
+        return;
       case "reboot": {
         this.#crash(command.host);
         this.#host(command.host).reboot();
-        return this.#start(command.host);
+        this.#start(command.host);
+        return;
       }
       case "cut":
       case "heal": {
@@ -110,14 +137,17 @@ export class Fleet {
         const isSilent = "silent" in command && command.silent;
         host.place.cut = command.do === "heal" ? undefined : isSilent ? "silent" : "reset";
         this.truth.noteReach(host);
-        return this.network.refresh();
+        this.network.refresh();
+        return;
       }
       case "redisDown":
         if (this.network.isServerUp) this.network.stopServer();
-        return this.#noteReach();
+        this.#noteReach();
+        return;
       case "redisUp":
         if (!this.network.isServerUp) this.network.startServer();
-        return this.#noteReach();
+        this.#noteReach();
+        return;
       case "redisLose":
       case "flush": {
         if (this.network.isServerUp) this.network.stopServer();
@@ -126,7 +156,8 @@ export class Fleet {
         else keys.loseLast("count" in command ? command.count : 0);
         this.truth.noteLoss();
         this.network.startServer();
-        return this.#noteReach();
+        this.#noteReach();
+        return;
       }
       case "apiCrash": {
         this.world.kill(this.#api.actor);
@@ -137,7 +168,9 @@ export class Fleet {
       case "bind": {
         const { foreignPorts } = this.#host(command.host);
         const port = FIRST_PORT + command.port;
-        const isOurs = this.#host(command.host).living().some((process) => process.port === port);
+        const isOurs = this.#host(command.host)
+          .living()
+          .some((process) => process.port === port);
         if (!isOurs) foreignPorts.add(port);
         return;
       }
@@ -162,6 +195,7 @@ export class Fleet {
   healAll(): void {
     this.world.tell("----", () => "everything heals");
     this.#isHealed = true;
+    this.#armed = [];
     for (const host of this.hosts) {
       host.place.cut = undefined;
       host.isDiskFull = false;
@@ -257,8 +291,14 @@ export class Fleet {
   }
 
   #remove(vm: number, force: boolean): void {
-    const submission = this.#submissions.get(vm);
-    if (submission !== undefined) this.#removeVm(submission.vmId, force);
+    const vmId = this.#submitted(vm);
+    if (vmId !== undefined) this.#removeVm(vmId, force);
+  }
+
+  /** One of those that were submitted. */
+  #submitted(at: number): string | undefined {
+    const known = [...this.#submissions.values()];
+    return known[at % known.length]?.vmId;
   }
 
   #removeVm(vmId: string, force: boolean): void {
@@ -281,7 +321,7 @@ export class Fleet {
   }
 
   #processes(vm: number, act: (host: SimHost, process: SimHost["processes"][number]) => void): void {
-    const vmId = this.#submissions.get(vm)?.vmId;
+    const vmId = this.#submitted(vm);
     for (const host of this.hosts) for (const process of host.living(vmId ?? "none")) act(host, process);
   }
 
@@ -292,10 +332,11 @@ export class Fleet {
 
   #newApi() {
     this.#lives += 1;
-    const actor: Actor = { name: `api/${this.#lives}`, isAlive: true, clock: { offsetMs: 0 } };
+    const actor: Actor = { name: `api/${this.#lives}`, isAlive: true, clock: { offsetMs: 0 }, steps: 0 };
     const before = this.world.current;
     this.world.current = actor; // whose connections these are
-    const connect = (isPatient: boolean): RedisClient => fakeClient(this.network.open(actor, this.#apiPlace, isPatient));
+    const connect = (isPatient: boolean): RedisClient =>
+      fakeClient(this.network.open(actor, this.#apiPlace, isPatient));
     const parts = { redis: connect(false), keys: KEYS, eventsMax: this.#config.eventsMax, keep: this.#config.keep };
     const queue = new VmQueue({ redis: connect(true), keys: KEYS, logger: storyLogger(this.world, actor) });
     this.world.current = before;

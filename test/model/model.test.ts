@@ -60,18 +60,26 @@ const BREAKS: readonly (readonly [name: string, text: string, instead: string])[
   ["no token is compared", " or record[4] ~= args.token then return reply(-2, state)", " then return reply(-2, state)"],
   ["a mark keeps no VM out of a launch", 'if args.launch and redis.call("EXISTS", KEYS[4]) == 1', "if false"],
   ["a host that lives is reaped", 'then return "alive" end', "then end"],
-  ["an ended VM is told to be alive", 'contains(args.final, state) then return { "final", digits(epoch) }', 'false then return { "final", digits(epoch) }'],
-  ["ports are given back by whoever wants", '~= holder then return 0 end', "== nil then return 0 end"],
+  [
+    "an ended VM is told to be alive",
+    'contains(args.final, state) then return { "final", digits(epoch) }',
+    'false then return { "final", digits(epoch) }',
+  ],
+  ["ports are given back by whoever wants", "~= holder then return 0 end", "== nil then return 0 end"],
   ["an accepted VM has no event", 'redis.call("XADD", eventsKey', 'redis.call("XADD", eventsKey .. "x"'],
 ];
 
-test.runIf(wantedSeed === undefined).each(BREAKS)("is red when %s", { timeout: 120_000 }, async (_name, text, instead) => {
-  const breakScript = (script: string) => script.replaceAll(text, instead);
-  for (let seed = 1; seed <= BROKEN_MAX; seed++) {
-    if ((await problemOf(historyOf(seed), { breakScript })) !== undefined) return;
-  }
-  expect.fail(`${BROKEN_MAX} histories have not noticed it`);
-});
+test.runIf(wantedSeed === undefined).each(BREAKS)(
+  "is red when %s",
+  { timeout: 120_000 },
+  async (_name, text, instead) => {
+    const breakScript = (script: string) => script.replaceAll(text, instead);
+    for (let seed = 1; seed <= BROKEN_MAX; seed++) {
+      if ((await problemOf(historyOf(seed), { breakScript })) !== undefined) return;
+    }
+    expect.fail(`${BROKEN_MAX} histories have not noticed it`);
+  },
+);
 
 function realNowMs(): number {
   return Number(process.hrtime.bigint() / 1_000_000n);

@@ -34,7 +34,7 @@ export async function runHistory(history: History, options: HistoryOptions = {})
   const { isTold = false, breakScript } = options;
   world = new World({ seed: history.chance, isTold });
   const fleet = new Fleet(world, history, breakScript);
-  const check = () => fleet.truth.check();
+  const check = () => fleet.step();
   try {
     await world.run(START_MS, check);
     for (const command of history.commands) {
@@ -55,7 +55,7 @@ async function settle(fleet: Fleet, wanted: "settled" | "empty", maxMs: number):
   const untilMs = world.nowMs + maxMs;
   for (;;) {
     if (wanted === "empty") fleet.removeAll(); // as often as it takes: a client that gets no answer asks again
-    await world.run(LOOK_MS, () => fleet.truth.check());
+    await world.run(LOOK_MS, () => fleet.step());
     const found = scan(fleet, wanted);
     if (found.length === 0) return;
     if (world.nowMs >= untilMs)

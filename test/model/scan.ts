@@ -14,8 +14,12 @@ export function scan(fleet: Fleet, wanted: "settled" | "empty"): readonly string
   const record = (vmId: string) => server.keys.read(keys.record(vmId), "hash")?.fields;
   const queue = (part: string) => keys.bull(poolQueueName("default"), part);
   const active = server.keys.read(queue("active"), "list")?.items ?? [];
-  const waiting = ["prioritized", "delayed"].flatMap((part) => [...(server.keys.read(queue(part), "zset")?.scores.keys() ?? [])]);
-  const ended = ["completed", "failed"].flatMap((part) => [...(server.keys.read(queue(part), "zset")?.scores.keys() ?? [])]);
+  const waiting = ["prioritized", "delayed"].flatMap((part) => [
+    ...(server.keys.read(queue(part), "zset")?.scores.keys() ?? []),
+  ]);
+  const ended = ["completed", "failed"].flatMap((part) => [
+    ...(server.keys.read(queue(part), "zset")?.scores.keys() ?? []),
+  ]);
 
   const running = new Map<string, { host: SimHost; process: SimProcess }>();
   for (const host of fleet.hosts) {
@@ -24,7 +28,8 @@ export function scan(fleet: Fleet, wanted: "settled" | "empty"): readonly string
       running.set(process.vmId, { host, process });
     }
     const live = new Set(host.living().map(({ vmId, epoch }) => `${vmId}/${epoch}`));
-    for (const key of host.directories.keys()) if (!live.has(key)) found.push(`${host.hostId}: directory ${key} is left`);
+    for (const key of host.directories.keys())
+      if (!live.has(key)) found.push(`${host.hostId}: directory ${key} is left`);
     for (const key of live) if (!host.directories.has(key)) found.push(`${host.hostId}: ${key} has no directory`);
     const ports = server.keys.read(keys.ports(host.bootId), "hash")?.fields ?? new Map<string, string>();
     for (const process of host.living()) {
@@ -73,7 +78,8 @@ export function scan(fleet: Fleet, wanted: "settled" | "empty"): readonly string
     } else found.push(`${vmId} is ${state} on ${fields.get("host")} and has no process`);
     if (wanted === "empty" && !isFinal(state)) found.push(`${vmId} is ${state}`);
   }
-  for (const vmId of [...active, ...waiting]) if (record(vmId) === undefined) found.push(`${vmId} has a job and no record`);
+  for (const vmId of [...active, ...waiting])
+    if (record(vmId) === undefined) found.push(`${vmId} has a job and no record`);
   if (wanted === "empty" && running.size > 0) found.push(`processes live: ${[...running.keys()]}`);
   return found;
 }

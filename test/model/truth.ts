@@ -1,6 +1,6 @@
-import type { AcceptOutcome } from "../../src/queue/vm-store.ts";
-import type { RedisKeys } from "../../src/queue/redis-keys.ts";
 import { FINAL_STATES } from "../../src/contract/vm-state.ts";
+import type { RedisKeys } from "../../src/queue/redis-keys.ts";
+import type { AcceptOutcome } from "../../src/queue/vm-store.ts";
 import type { History } from "./commands.ts";
 import type { Network } from "./sim/network.ts";
 import type { Death, HostWatcher, SimHost, SimProcess } from "./sim/sim-host.ts";
@@ -156,7 +156,10 @@ export class Truth implements HostWatcher {
 
   #overlap(vmId: string, here: SimHost, there: SimHost): void {
     const { history } = this.#options;
-    if (here === there) return this.violated(`I3: two processes of ${vmId} on ${here.hostId}`);
+    if (here === there) {
+      this.violated(`I3: two processes of ${vmId} on ${here.hostId}`);
+      return;
+    }
     if (this.#silentAtLoss.has(there.hostId)) return;
     if (history.lost === "rerun" && history.onPartition === "keep" && this.#wasCutOff(there)) {
       this.overlaps += 1;
@@ -177,8 +180,11 @@ export class Truth implements HostWatcher {
     if (death !== "worker" || !process.hasRun || process.isGuestDown) return;
     const vm = this.#vm(process.vmId);
     this.#readEvents();
-    const newer = this.#options.hosts().some((host) => host.processes.some((p) => p.vmId === process.vmId && p !== process && p.epoch >= process.epoch));
-    const isReason = vm.isRemovalAsked || vm.stopping === process.epoch || vm.final !== undefined || vm.epoch > process.epoch || newer;
+    const newer = this.#options
+      .hosts()
+      .some((host) => host.processes.some((p) => p.vmId === process.vmId && p !== process && p.epoch >= process.epoch));
+    const isReason =
+      vm.isRemovalAsked || vm.stopping === process.epoch || vm.final !== undefined || vm.epoch > process.epoch || newer;
     if (!isReason) this.violated(`a running VM was ended without evidence against it: ${process.vmId}`);
   }
 

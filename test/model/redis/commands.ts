@@ -254,8 +254,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     withScores(slice([...ordered(keys, arg(args, 0))].reverse(), arg(args, 1), arg(args, 2)), has(args, "WITHSCORES")),
   ZRANGEBYSCORE: (keys, args) => inScores(keys, args, false),
   ZREVRANGEBYSCORE: (keys, args) => inScores(keys, args, true),
-  ZREMRANGEBYSCORE: (keys, args) =>
-    removeMembers(keys, arg(args, 0), inScores(keys, args.slice(0, 3), false)),
+  ZREMRANGEBYSCORE: (keys, args) => removeMembers(keys, arg(args, 0), inScores(keys, args.slice(0, 3), false)),
   ZPOPMIN: (keys, args) => {
     const first = ordered(keys, arg(args, 0)).slice(0, 1);
     removeMembers(

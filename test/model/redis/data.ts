@@ -13,18 +13,18 @@ export class ReplyError extends Error {
   override readonly name = "ReplyError";
 }
 
-export interface StreamEntry {
+interface StreamEntry {
   readonly id: string;
   readonly fields: readonly string[];
 }
 
-export interface Stream {
+interface Stream {
   entries: StreamEntry[];
   lastMs: number;
   lastSeq: number;
 }
 
-export type Value =
+type Value =
   | { readonly kind: "string"; text: string }
   | { readonly kind: "hash"; fields: Map<string, string> }
   | { readonly kind: "list"; items: string[] }

@@ -35,7 +35,8 @@ function toArgs(values: readonly unknown[]): string[] {
 /** Answers as ioredis gives them. */
 function shaped(name: string, reply: Reply): unknown {
   if (reply instanceof Status) return reply.text;
-  if (name !== "HGETALL" || !Array.isArray(reply)) return Array.isArray(reply) ? reply.map((r) => shaped("", r)) : reply;
+  if (name !== "HGETALL" || !Array.isArray(reply))
+    return Array.isArray(reply) ? reply.map((r) => shaped("", r)) : reply;
   const fields: Record<string, unknown> = {};
   for (let at = 0; at + 1 < reply.length; at += 2) fields[String(reply[at])] = reply[at + 1];
   return fields;

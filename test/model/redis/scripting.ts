@@ -1,5 +1,14 @@
 import { compileLua } from "../lua/lua-compiler.ts";
-import { CJSON_NULL, LuaError, type LuaRuntime, LuaTable, library, luaRuntime, number, text } from "../lua/lua-runtime.ts";
+import {
+  CJSON_NULL,
+  LuaError,
+  type LuaRuntime,
+  LuaTable,
+  library,
+  luaRuntime,
+  number,
+  text,
+} from "../lua/lua-runtime.ts";
 import { type Reply, ReplyError, Status } from "./data.ts";
 import { unpackMessage } from "./msgpack.ts";
 

@@ -2,8 +2,8 @@ import fc from "fast-check";
 import type { VmState } from "../../../src/contract/vm-state.ts";
 import type { Leave } from "../../../src/queue/launch-moves.ts";
 import { poolQueueName } from "../../../src/queue/redis-keys.ts";
-import { acceptInput } from "../../helpers/queue-world.ts";
 import { hostDescription } from "../../helpers/host-descriptions.ts";
+import { acceptInput } from "../../helpers/queue-world.ts";
 import { HOST_IDS, identityOf, type KnownLaunch, liveOf, type StoreSide, VM_IDS } from "./store-side.ts";
 
 /**
@@ -39,7 +39,12 @@ function launchOf(side: StoreSide, operation: Operation): KnownLaunch | undefine
 }
 
 function withLaunch(
-  act: (host: ReturnType<typeof hostOf>, launch: KnownLaunch, side: StoreSide, operation: Operation) => Promise<unknown>,
+  act: (
+    host: ReturnType<typeof hostOf>,
+    launch: KnownLaunch,
+    side: StoreSide,
+    operation: Operation,
+  ) => Promise<unknown>,
 ): Carry {
   return async (side, operation) => {
     const launch = launchOf(side, operation);
@@ -117,15 +122,25 @@ const OPERATIONS = {
   requeued: move("queued", BACK_LEAVE),
   changePort: withLaunch(async (host, launch, _side, { option }) => {
     if (launch.port === undefined) return "nothing";
-    launch.port = await host.launches.changePort(identityOf(host.hostId, launch), launch.port, [0, 3_600_000][option % 2] ?? 0);
+    launch.port = await host.launches.changePort(
+      identityOf(host.hostId, launch),
+      launch.port,
+      [0, 3_600_000][option % 2] ?? 0,
+    );
     return launch.port;
   }),
   givePort: withLaunch(async (host, launch) =>
     launch.port === undefined ? "nothing" : host.launches.givePort(identityOf(host.hostId, launch), launch.port),
   ),
-  complete: withLaunch((host, launch) => host.claims.complete(identityOf(host.hostId, launch), { outcome: "completed" })),
+  complete: withLaunch((host, launch) =>
+    host.claims.complete(identityOf(host.hostId, launch), { outcome: "completed" }),
+  ),
   fail: withLaunch((host, launch, _side, { option }) =>
-    host.claims.fail(identityOf(host.hostId, launch), { message: "m", story: "s", delayMs: [0, 3_600_000][option % 2] ?? 0 }),
+    host.claims.fail(identityOf(host.hostId, launch), {
+      message: "m",
+      story: "s",
+      delayMs: [0, 3_600_000][option % 2] ?? 0,
+    }),
   ),
   failForGood: withLaunch((host, launch) =>
     host.claims.failForGood(identityOf(host.hostId, launch), { message: "m", story: "s" }),
@@ -153,10 +168,10 @@ const OPERATIONS = {
     return launch.snapshot;
   }),
   note: withLaunch((host, launch, _side, { option }) =>
-    host.ownership.note(
-      option % 2 === 0 ? { vmId: launch.job.vmId, token: launch.token } : { vmId: launch.job.vmId },
-      { type: "vm.adopted", data: { host: host.hostId, epoch: launch.job.epoch, port: null, pid: 1 } },
-    ),
+    host.ownership.note(option % 2 === 0 ? { vmId: launch.job.vmId, token: launch.token } : { vmId: launch.job.vmId }, {
+      type: "vm.adopted",
+      data: { host: host.hostId, epoch: launch.job.epoch, port: null, pid: 1 },
+    }),
   ),
   extendLocks: withLaunch((host, launch) => host.claims.extendLocks([identityOf(host.hostId, launch)])),
   unknown: (side, operation) => {
@@ -183,7 +198,8 @@ const OPERATIONS = {
   reap: async (side, { option }) => {
     const outcomes: string[] = [];
     if (option % 3 > 0) side.seen = await side.lostVms.look(await side.lostVms.held());
-    for (const vm of side.seen) outcomes.push(await side.lostVms.reap(vm, { cause: CAUSE, endProved: option % 2 === 0 }));
+    for (const vm of side.seen)
+      outcomes.push(await side.lostVms.reap(vm, { cause: CAUSE, endProved: option % 2 === 0 }));
     return outcomes;
   },
   forget: async (side, { option }) => {
@@ -198,7 +214,12 @@ const OPERATIONS = {
   pendingJobs: async (side) => [...(await side.upkeep.pendingJobs({ ageMs: 0, count: 10 }))].sort(),
   generation: (side) => side.generation.check(),
   console: withLaunch((_host, launch, side, { option }) =>
-    side.console.append({ vmId: launch.job.vmId, token: launch.token, data: Buffer.from("text"), skippedBytes: option % 2 }),
+    side.console.append({
+      vmId: launch.job.vmId,
+      token: launch.token,
+      data: Buffer.from("text"),
+      skippedBytes: option % 2,
+    }),
   ),
   listPorts: async (side, operation) =>
     [...(await hostOf(side, operation).ports.list())].sort((a, b) => a.port - b.port),
@@ -210,7 +231,7 @@ const OPERATIONS = {
   loseActive: (side) => side.redis.del(side.keys.bull(poolQueueName("default"), "active")),
 } satisfies Record<string, Carry>;
 
-export type OperationName = keyof typeof OPERATIONS;
+type OperationName = keyof typeof OPERATIONS;
 
 /** What the operation gives, or how it failed. */
 export async function carryOut(side: StoreSide, operation: Operation): Promise<unknown> {
@@ -229,12 +250,31 @@ const anyOperation: fc.Arbitrary<Operation> = fc.record({
 });
 
 /** The usual life of a VM, which most operations need a part of. */
-const LIFE: readonly OperationName[] = ["accept", "enqueue", "take", "fetch", "prepare", "snapshot", "starting", "running"];
+const LIFE: readonly OperationName[] = [
+  "accept",
+  "enqueue",
+  "take",
+  "fetch",
+  "prepare",
+  "snapshot",
+  "starting",
+  "running",
+];
 
 const lived: fc.Arbitrary<readonly Operation[]> = fc
   .tuple(anyOperation, fc.integer({ min: 0, max: LIFE.length }))
   .map(([operation, steps]) => LIFE.slice(0, steps).map((name) => ({ ...operation, name })));
 
 export const operationLists: fc.Arbitrary<readonly Operation[]> = fc
-  .tuple(lived, lived, fc.array(fc.oneof(anyOperation.map((one) => [one]), lived), { maxLength: 16, size: "max" }))
+  .tuple(
+    lived,
+    lived,
+    fc.array(
+      fc.oneof(
+        anyOperation.map((one) => [one]),
+        lived,
+      ),
+      { maxLength: 16, size: "max" },
+    ),
+  )
   .map(([first, second, rest]) => [...first, ...second, ...rest.flat()]);

@@ -14,8 +14,8 @@ import { VmQueue } from "../../../src/queue/vm-queue.ts";
 import { VmStore } from "../../../src/queue/vm-store.ts";
 import { VmUpkeep } from "../../../src/queue/vm-upkeep.ts";
 import { KEEP } from "../../helpers/queue-world.ts";
-import { FakeRedis } from "./fake-redis.ts";
 import type { Transport } from "./fake-client.ts";
+import type { FakeRedis } from "./fake-redis.ts";
 
 export const VM_IDS = [1, 2, 3].map((n) => `0000000${n}-0000-4000-8000-000000000000`);
 export const HOST_IDS = ["host-a", "host-b"] as const;
@@ -78,7 +78,9 @@ export function identityOf(hostId: string, { job, token }: KnownLaunch): LaunchI
 
 export function liveOf(hostId: string, launch: KnownLaunch): LiveLaunch {
   const { job, port, state, snapshot } = launch;
-  const data = job.data.ok ? job.data.value : { v: 1 as const, vmId: job.vmId, owner: "local", pool: "default", spec: {} };
+  const data = job.data.ok
+    ? job.data.value
+    : { v: 1 as const, vmId: job.vmId, owner: "local", pool: "default", spec: {} };
   return {
     identity: identityOf(hostId, launch),
     state,

@@ -1,6 +1,6 @@
 import type { EventEmitter } from "node:events";
-import type { Transport } from "../redis/fake-client.ts";
 import { type Reply, ReplyError } from "../redis/data.ts";
+import type { Transport } from "../redis/fake-client.ts";
 import type { BatchReply, Command, FakeRedis } from "../redis/fake-redis.ts";
 import type { Actor, World } from "./world.ts";
 
@@ -141,10 +141,7 @@ class Link implements Transport {
   #held: (() => void)[] = [];
   #isConnecting = false;
 
-  constructor(
-    network: Network,
-    options: { actor: Actor; place: Place; isPatient: boolean; events: EventEmitter },
-  ) {
+  constructor(network: Network, options: { actor: Actor; place: Place; isPatient: boolean; events: EventEmitter }) {
     this.#network = network;
     this.actor = options.actor;
     this.#place = options.place;
@@ -302,7 +299,8 @@ class Link implements Transport {
 }
 
 /** Commands that only say that somebody lives and looks. */
-const NOISE = /^(a script that|LEASE_TAKE|COUNT_PORTS|GENERATION|Move next|Extend locks|INFO|SMEMBERS|LRANGE|MGET|TIME|ZRANGE|HGETALL|HMGET)/;
+const NOISE =
+  /^(a script that|LEASE_TAKE|COUNT_PORTS|GENERATION|Move next|Extend locks|INFO|SMEMBERS|LRANGE|MGET|TIME|ZRANGE|HGETALL|HMGET)/;
 
 function brief({ name, args, batch }: Command, server: FakeRedis): string {
   if (batch !== undefined) return batch.map((each) => each.name).join(" ");

@@ -1,5 +1,5 @@
-import { guardMarginMs } from "../../../src/worker/guard/guard-link.ts";
 import type { Config } from "../../../src/runtime/config-shape.ts";
+import { guardMarginMs } from "../../../src/worker/guard/guard-link.ts";
 import type { GuardKeeper } from "../../../src/worker/guard-keeper.ts";
 import type { SimHost } from "./sim-host.ts";
 
@@ -9,7 +9,8 @@ import type { SimHost } from "./sim-host.ts";
  */
 export function simGuard(host: SimHost, policy: Config["hostLost"], onLate: () => void): GuardKeeper {
   const isKept = policy.policy === "rerun";
-  const leftMs = () => (host.guardDeadline === undefined ? Number.POSITIVE_INFINITY : host.guardDeadline - host.world.nowMs);
+  const leftMs = () =>
+    host.guardDeadline === undefined ? Number.POSITIVE_INFINITY : host.guardDeadline - host.world.nowMs;
   let isLeaving = false;
   const refresh = async (sinceMs: number) => {
     if (!isKept || isLeaving) return;

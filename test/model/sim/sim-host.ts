@@ -78,7 +78,7 @@ export class SimHost {
     this.maxVms = options.maxVms;
     this.maxVmsEver = options.maxVms;
     this.#watcher = options.watcher;
-    this.kernel = { name: `${options.hostId}/kernel`, isAlive: true, clock: this.clock };
+    this.kernel = { name: `${options.hostId}/kernel`, isAlive: true, clock: this.clock, steps: 0 };
   }
 
   get bootId(): string {
@@ -104,7 +104,10 @@ export class SimHost {
       output: "",
     };
     this.processes.push(process);
-    this.world.tell(this.hostId, () => `process ${process.pid} of ${process.vmId.slice(0, 8)} epoch ${process.epoch}, port ${process.port}`);
+    this.world.tell(
+      this.hostId,
+      () => `process ${process.pid} of ${process.vmId.slice(0, 8)} epoch ${process.epoch}, port ${process.port}`,
+    );
     this.#watcher.onSpawned(this, process);
     return process;
   }
@@ -160,7 +163,7 @@ export class SimHost {
     for (const process of this.living()) this.end(process, "host", { exitCode: null, signal: null });
     this.processes = [];
     this.boots += 1;
-    this.kernel = { name: `${this.hostId}/kernel`, isAlive: true, clock: this.clock };
+    this.kernel = { name: `${this.hostId}/kernel`, isAlive: true, clock: this.clock, steps: 0 };
     this.guardDeadline = undefined;
     this.foreignPorts.clear();
     for (const { atMs, key, directory } of this.#deleted) {

@@ -36,7 +36,9 @@ export function simMachine(host: SimHost, worker: Actor): Machine {
         directory.hasDisk = true;
       }),
     readOutputs: async ({ dir }) => {
-      const process = await world.does(() => host.processes.findLast((each) => dir.endsWith(`${each.vmId}/${each.epoch}`)));
+      const process = await world.does(() =>
+        host.processes.findLast((each) => dir.endsWith(`${each.vmId}/${each.epoch}`)),
+      );
       return { console: "", qemu: process?.output ?? "", result: Buffer.alloc(0) };
     },
     async end(identity, termMs) {
@@ -51,7 +53,8 @@ export function simMachine(host: SimHost, worker: Actor): Machine {
       const port = options.expectedPort ?? 0;
       const [vmId = "", epoch = ""] = keyOf(options.paths).split("/");
       const process = await world.does(() => host.spawn({ vmId, epoch: Number(epoch), port, holder: worker }));
-      const isTaken = host.foreignPorts.has(port) || host.living().some((each) => each !== process && each.port === port);
+      const isTaken =
+        host.foreignPorts.has(port) || host.living().some((each) => each !== process && each.port === port);
       if (isTaken) host.end(process, "accident", { exitCode: 1, signal: null });
       try {
         const noted = options.onSpawned?.(process);
@@ -138,7 +141,8 @@ export function simMachine(host: SimHost, worker: Actor): Machine {
     if (!process.isAlive) return done("already-dead");
     const obeys = world.random() < 0.7;
     if (bounds.powerdownMs > 0 && !isForced() && !process.isGuestDown) {
-      const takesMs = obeys && !process.isHung ? Math.min(bounds.powerdownMs, 100 * world.delayMs()) : bounds.powerdownMs;
+      const takesMs =
+        obeys && !process.isHung ? Math.min(bounds.powerdownMs, 100 * world.delayMs()) : bounds.powerdownMs;
       const stepMs = takesMs / 4;
       for (let step = 0; step < 4 && !isForced(); step++) await world.does(() => undefined, stepMs);
       if (obeys && !isForced()) host.powerOff(process);

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
-import type { RedisClient } from "../../../src/queue/connection.ts";
 import type { LaunchProcess } from "../../../src/qemu/process-scan.ts";
+import type { RedisClient } from "../../../src/queue/connection.ts";
 import { RedisGeneration } from "../../../src/queue/generation.ts";
 import { type HostDescription, HostRegistry } from "../../../src/queue/host-registry.ts";
 import { JobClaims } from "../../../src/queue/job-claims.ts";
@@ -66,7 +66,7 @@ export class SimWorker {
   constructor(options: SimWorkerOptions) {
     const { host, life } = options;
     this.#options = options;
-    this.actor = { name: `${host.hostId}/${life}`, isAlive: true, clock: host.clock };
+    this.actor = { name: `${host.hostId}/${life}`, isAlive: true, clock: host.clock, steps: 0 };
     this.#logger = storyLogger(host.world, this.actor);
   }
 
@@ -191,6 +191,7 @@ export class SimWorker {
         },
       },
       redisRun: async () => ({ id: /run_id:(\w+)/.exec(await redis.info("server"))?.[1] ?? "", upForMs: 3_600_000 }),
+      hasOthers: async () => true,
       intervalMs: config.reconcileMs,
       logger,
     });
@@ -253,7 +254,21 @@ export class SimWorker {
     this.#runs = runs;
     const files = runs.deps.files;
     this.#stop = new WorkerStop({
-      ...{ hostId, config, loop: fetching, runs, lease, guard, files, clock, failPoints, leaving, giveUp, logger, scope },
+      ...{
+        hostId,
+        config,
+        loop: fetching,
+        runs,
+        lease,
+        guard,
+        files,
+        clock,
+        failPoints,
+        leaving,
+        giveUp,
+        logger,
+        scope,
+      },
       closeRest: async () => {
         await Promise.all([...repeats.map((repeat) => repeat.stop()), rounds.stop(), sweeper.stop(), reaper.stop()]);
       },

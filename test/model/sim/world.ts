@@ -4,6 +4,8 @@ export interface Actor {
   isAlive: boolean;
   /** By how much its machine's clock is wrong. */
   readonly clock: { offsetMs: number };
+  /** How many things it has done. */
+  steps: number;
 }
 
 interface Event {
@@ -27,22 +29,17 @@ export class World {
   nowMs = 0;
   /** Whose code runs. */
   current: Actor;
-  readonly network: Actor = { name: "network", isAlive: true, clock: { offsetMs: 0 } };
+  readonly network: Actor = { name: "network", isAlive: true, clock: { offsetMs: 0 }, steps: 0 };
   /** Lines of what happens, kept only when somebody will read them. */
   readonly story: string[] | undefined;
   #state: number;
   #heap: Event[] = [];
   #orders = 0;
-  #steps = 0;
 
   constructor({ seed, isTold = false }: { seed: number; isTold?: boolean }) {
     this.#state = seed >>> 0;
     this.current = this.network;
     this.story = isTold ? [] : undefined;
-  }
-
-  get steps(): number {
-    return this.#steps;
   }
 
   /** In [0, 1). Mulberry32. */
@@ -119,7 +116,7 @@ export class World {
     for (let next = this.#heap[0]; next !== undefined && next.atMs <= untilMs; next = this.#heap[0]) {
       this.#pop();
       if (next.isCancelled || !next.actor.isAlive) continue;
-      this.#steps += 1;
+      next.actor.steps += 1;
       this.nowMs = Math.max(this.nowMs, next.atMs);
       this.current = next.actor;
       next.act();

@@ -66,6 +66,7 @@ function openReconciler(worker: FakeWorker): Reconciler {
     ports: { list: async () => [], give: async () => true },
     generation: { check: async () => "same" },
     redisRun: async () => undefined,
+    hasOthers: async () => false,
     intervalMs: 1_000,
   });
 }

@@ -9,7 +9,7 @@ const FIXED = 1_600;
 const FRESH = 400;
 const FIRST_SEED = 1;
 /** A break is noticed long before. */
-const BROKEN_MAX = 1_000;
+const BROKEN_MAX = 600;
 const STARTED_AT_MS = Date.now(); // before time is virtual
 const wantedSeed = process.env["SEED"];
 const histories = Number(process.env["DROVER_HISTORIES"] ?? FIXED + FRESH);
@@ -55,17 +55,23 @@ test.runIf(wantedSeed === undefined)("whatever happens, the invariants hold", { 
   );
 });
 
-/** What the model is there to notice: a text of some script, and what stands there instead. */
+/**
+ * What the model is there to notice: a text of some script, and what stands there instead. Breaks that another fence or
+ * the next reconcile makes good are not among them: those have a test and a mutant of their own.
+ */
 const BREAKS: readonly (readonly [name: string, text: string, instead: string])[] = [
-  ["no token is compared", " or record[4] ~= args.token then return reply(-2, state)", " then return reply(-2, state)"],
   ["a mark keeps no VM out of a launch", 'if args.launch and redis.call("EXISTS", KEYS[4]) == 1', "if false"],
-  ["a host that lives is reaped", 'then return "alive" end', "then end"],
   [
     "an ended VM is told to be alive",
-    'contains(args.final, state) then return { "final", digits(epoch) }',
+    'contains(args.final, state) and not retried then return { "final", digits(epoch) }',
     'false then return { "final", digits(epoch) }',
   ],
-  ["ports are given back by whoever wants", "~= holder then return 0 end", "== nil then return 0 end"],
+  ["a live VM that is told again still waits", 'redis.call("ZREM", KEYS[key], args.vmId) end', "local _ = key end"],
+  [
+    "the port of a live VM is not told again",
+    'redis.call("HSET", KEYS[14], "p:" .. args.port, args.holder, "v:" .. args.vmId, args.port)',
+    "",
+  ],
   ["an accepted VM has no event", 'redis.call("XADD", eventsKey', 'redis.call("XADD", eventsKey .. "x"'],
 ];
 
@@ -73,10 +79,15 @@ test.runIf(wantedSeed === undefined).each(BREAKS)(
   "is red when %s",
   { timeout: 120_000 },
   async (_name, text, instead) => {
-    const breakScript = (script: string) => script.replaceAll(text, instead);
+    let isBroken = false;
+    const breakScript = (script: string) => {
+      isBroken ||= script.includes(text);
+      return script.replaceAll(text, instead);
+    };
     for (let seed = 1; seed <= BROKEN_MAX; seed++) {
       if ((await problemOf(historyOf(seed), { breakScript })) !== undefined) return;
     }
+    expect(isBroken, "the text to be broken is there").toBe(true);
     expect.fail(`${BROKEN_MAX} histories have not noticed it`);
   },
 );

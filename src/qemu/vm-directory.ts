@@ -29,12 +29,7 @@ export async function removeDiskAndVariables(paths: VmPaths): Promise<void> {
 /** Deletes the whole directory of a launch, record included, and the VM's own when no launch is left in it. */
 export async function removeVmDirectory(paths: VmPaths): Promise<void> {
   await rm(paths.dir, REMOVE);
-  try {
-    await rmdir(dirname(paths.dir));
-  } catch (error) {
-    const code = errnoOf(error);
-    if (code !== "ENOTEMPTY" && code !== "EEXIST" && code !== "ENOENT") throw error;
-  }
+  await removeIfEmpty(dirname(paths.dir));
 }
 
 /** The launches that have a directory, in no order. What does not look like one is passed over. */
@@ -46,6 +41,25 @@ export async function listVmDirectories(stateDir: string): Promise<readonly { vm
     }
   }
   return found;
+}
+
+/**
+ * Deletes the directories of VMs in which no launch is left: a worker may have died between the two. To be called while
+ * nothing is being launched.
+ */
+export async function removeEmptyVmDirectories(stateDir: string): Promise<void> {
+  for (const vmId of (await namesIn(vmsDirectory(stateDir))).filter(isVmId)) {
+    await removeIfEmpty(`${vmsDirectory(stateDir)}/${vmId}`);
+  }
+}
+
+async function removeIfEmpty(directory: string): Promise<void> {
+  try {
+    await rmdir(directory);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code !== "ENOTEMPTY" && code !== "EEXIST" && code !== "ENOENT") throw error;
+  }
 }
 
 /** fs.rm removes a symbolic link itself and never what it points to. */

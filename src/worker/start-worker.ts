@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { findLaunchesOf } from "../qemu/process-scan.ts";
 import { SpareOverlay } from "../qemu/spare-overlay.ts";
+import { removeEmptyVmDirectories } from "../qemu/vm-directory.ts";
 import { openRedis } from "../queue/connection.ts";
 import { HostRegistry } from "../queue/host-registry.ts";
 import { JobClaims } from "../queue/job-claims.ts";
@@ -172,6 +173,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     client.on("ready", () => rounds.request());
   }
   await stores.launches.countFreePorts();
+  await removeEmptyVmDirectories(host.stateDir);
   await recoverLeftovers(recover);
   await recoverUnknownJobs(recover);
   await rounds.round();

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino } from "pino";
 import { describe, expect, test } from "vitest";
@@ -153,6 +153,13 @@ describe("after a worker was killed, the next one of the host", () => {
     expect((await host.remove(vmId)).status, "only the host can prove its end").toBe(202);
     await host.runWorker();
     expect(await host.until(vmId, "removed")).toMatchObject({ epoch: 1 });
+    await expectAgreement(host);
+  });
+
+  test("clears away the directory of a VM in which no launch is left", async () => {
+    await using host = await startDrover({ rom: "idle", worker: false });
+    mkdirSync(join(host.stateDir, "vms", crypto.randomUUID()), { recursive: true });
+    await host.runWorker();
     await expectAgreement(host);
   });
 

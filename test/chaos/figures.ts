@@ -24,8 +24,8 @@ export interface Figures {
 const RECOVERIES = {
   adopted: "worker started -> the last of its live VMs taken over",
   stopped: "SIGTERM -> worker gone",
-  apiBack: "Redis back -> a submission accepted",
-  launched: "Redis back -> a VM launched",
+  apiBack: "Redis back, all else well -> a submission accepted",
+  launched: "Redis back, all else well -> a waiting VM launched",
   relaunched: "host declared lost -> VM running elsewhere",
   rest: "last fault over -> every VM at rest",
 } as const;
@@ -70,21 +70,41 @@ function countBy<T, K extends string>(items: readonly T[], keyOf: (item: T) => K
 }
 
 function recoveryOf(history: History, events: readonly Entry<"event">[]): Record<Recovery, number[]> {
-  const redisBack = pick(history, "fault").filter(({ type, value }) => type === "ok" && value.kind === "redis-kill");
   const accepted = pick(history, "submit").filter(({ type }) => type === "ok");
-  const after = (entries: readonly Entry[]) =>
-    redisBack.flatMap(({ t }) => {
-      const next = entries.find((entry) => entry.t > t);
-      return next === undefined || next.t - t > 30_000 ? [] : [next.t - t];
-    });
+  const launches = events.filter(({ value }) => value.name === "vm.preparing");
+  const returns = redisReturns(history);
+  const next = (entries: readonly Entry[], { t, quietMs }: { t: number; quietMs: number }) => {
+    const first = entries.find((entry) => entry.t > t);
+    return first === undefined || first.t > quietMs ? [] : [first.t - t];
+  };
   return {
     adopted: adoptions(history, events),
     stopped: pick(history, "worker").flatMap(({ value }) => (value.by === "SIGTERM" ? [value.tookMs ?? 0] : [])),
-    apiBack: after(accepted),
-    launched: after(events.filter(({ value }) => value.name === "vm.preparing")),
+    apiBack: returns.flatMap((back) => next(accepted, back)),
+    launched: returns.filter(({ t }) => isAwaited(events, t)).flatMap((back) => next(launches, back)),
     relaunched: relaunches(events),
     rest: pick(history, "settled").map(({ value }) => value.tookMs),
   };
+}
+
+/** When Redis came back while nothing else was broken, each with the moment of the next fault of anything but a VM. */
+function redisReturns(history: History): { t: number; quietMs: number }[] {
+  const faults = pick(history, "fault").filter(({ value }) => !value.kind.startsWith("qemu-"));
+  return faults
+    .filter(({ type, value }) => type === "ok" && value.kind === "redis-kill")
+    .flatMap(({ t, value: { id } }) => {
+      const before = faults.filter((fault) => fault.t < t && fault.value.id !== id);
+      const healed = new Set(before.filter(({ type }) => type === "ok").map(({ value }) => value.id));
+      if (before.some(({ type, value }) => type === "invoke" && !healed.has(value.id))) return [];
+      return [{ t, quietMs: faults.find((fault) => fault.t > t)?.t ?? Number.POSITIVE_INFINITY }];
+    });
+}
+
+/** Whether a VM waited for its launch at that moment. */
+function isAwaited(events: readonly Entry<"event">[], atMs: number): boolean {
+  const last = new Map<string | undefined, string>();
+  for (const { t, vmId, value } of events) if (t <= atMs) last.set(vmId, value.name);
+  return [...last.values()].includes("vm.queued");
 }
 
 /** From the start of a worker's process to the last adoption that it tells of before it ends again. */

@@ -79,6 +79,7 @@ export interface Facts {
 export type FaultKind =
   | "worker-kill"
   | "worker-term"
+  | "worker-fail-point"
   | "worker-pause"
   | "api-kill"
   | "redis-kill"

@@ -1,5 +1,6 @@
 import { createServer, type Server } from "node:net";
 import { isAlive, signalProcess } from "../../src/runtime/process-identity.ts";
+import { FAIL_POINTS } from "../../src/worker/fail-points.ts";
 import type { PlannedFault } from "./plan.ts";
 import { type Edge, HOSTS, type HostName, type World } from "./world.ts";
 
@@ -46,7 +47,7 @@ export class Nemesis {
   /** Begins, and gives what undoes it; undefined where the target is not there, so that nothing was done. */
   async #begin(fault: PlannedFault): Promise<(() => Promise<void> | void) | undefined> {
     const world = this.#world;
-    const { kind, target, amount } = fault;
+    const { kind, target, amount, pick } = fault;
     const host = HOSTS.find((name) => name === target);
     switch (kind) {
       case "worker-kill":
@@ -55,6 +56,18 @@ export class Nemesis {
         this.#note("invoke", fault);
         await world.endWorker(host, kind === "worker-kill" ? "SIGKILL" : "SIGTERM");
         return () => void world.startWorker(host, amount);
+      case "worker-fail-point": {
+        if (host === undefined || !world.hasWorker(host)) return undefined;
+        const point = FAIL_POINTS[Math.floor(pick * FAIL_POINTS.length)] ?? FAIL_POINTS[0];
+        const isKill = Math.floor(pick * 1_000) % 3 !== 0;
+        this.#note("invoke", fault);
+        await world.endWorker(host, "SIGKILL");
+        world.startWorker(host, amount, `${point}:${isKill ? "kill" : "hold"}:1`);
+        return async () => {
+          await world.endWorker(host, isKill ? "SIGKILL" : "SIGTERM");
+          world.startWorker(host, amount);
+        };
+      }
       case "worker-pause":
         if (host === undefined || !world.hasWorker(host)) return undefined;
         this.#note("invoke", fault);

@@ -40,6 +40,8 @@ export interface Plan {
   readonly dataLoss: boolean;
   /** MANAGER_MAX_VMS of each host. */
   readonly maxVms: number;
+  readonly opsPerS: number;
+  readonly faultGapMs: number;
   readonly faults: readonly PlannedFault[];
   readonly ops: readonly PlannedOp[];
 }
@@ -56,6 +58,8 @@ export interface PlanOptions {
   readonly policy?: "rerun" | "hold";
   readonly onPartition?: "keep" | "stop";
   readonly dataLoss?: boolean;
+  /** Workers die, or get SIGTERM, at every step of a launch, an end and a takeover. */
+  readonly failPoints?: boolean;
 }
 
 /** The options of a run as tests and soak make it; a seed that ends in `-loss` has Redis lose its data. */
@@ -64,6 +68,7 @@ export function planOptions(run: {
   readonly runS: number;
   readonly opsPerS?: number | undefined;
   readonly faultGapMs?: number | undefined;
+  readonly failPoints?: boolean;
 }): PlanOptions {
   return {
     seed: run.seed,
@@ -72,12 +77,14 @@ export function planOptions(run: {
     faultGapMs: run.faultGapMs ?? 1_500,
     maxVms: 10,
     dataLoss: run.seed.endsWith("-loss"),
+    failPoints: run.failPoints ?? false,
   };
 }
 
 const FAULT_WEIGHTS: Readonly<Record<FaultKind, number>> = {
   "worker-kill": 4,
   "worker-term": 2,
+  "worker-fail-point": 0,
   "worker-pause": 1.5,
   "api-kill": 1,
   "redis-kill": 1,
@@ -120,13 +127,19 @@ export function makePlan(options: PlanOptions): Plan {
     onPartition,
     dataLoss: options.dataLoss ?? false,
     maxVms: options.maxVms,
+    opsPerS: options.opsPerS,
+    faultGapMs: options.faultGapMs,
     ops: planOps(random.fork("ops"), options),
     faults: planFaults(random.fork("faults"), options),
   };
 }
 
 function planFaults(random: Random, options: PlanOptions): PlannedFault[] {
-  const weights = { ...FAULT_WEIGHTS, ...(options.dataLoss === true ? { "redis-flush": 2 } : {}) };
+  const weights = {
+    ...FAULT_WEIGHTS,
+    ...(options.dataLoss === true ? { "redis-flush": 2 } : {}),
+    ...(options.failPoints === true ? { "worker-fail-point": 4 } : {}),
+  };
   for (const kind of Object.keys(weights) as FaultKind[]) // its keys are exactly these
     if (options.only !== undefined && !options.only.includes(kind)) weights[kind] = 0;
   const busyUntil = new Map<string, number>();
@@ -164,6 +177,8 @@ function lengthOf(kind: FaultKind, random: Random): number {
       return long ? longMs : TIMINGS.leaseMs + random.int(300, 2_000);
     case "worker-term":
       return random.int(0, 1_000);
+    case "worker-fail-point":
+      return random.int(2_000, 5_000);
     case "api-kill":
       return random.int(0, 800);
     case "redis-kill":
@@ -211,6 +226,11 @@ function planOps(random: Random, { durationMs, opsPerS }: PlanOptions): PlannedO
     });
   }
   return ops;
+}
+
+/** The command that makes this plan again. */
+export function repeatCommand({ seed, durationMs, opsPerS, faultGapMs }: Plan): string {
+  return `npm run soak -- --seed ${seed} --runs 1 --run-s ${durationMs / 1000} --ops-per-s ${opsPerS} --fault-gap-ms ${faultGapMs}`;
 }
 
 /** The plan in words, one line for each fault. */

@@ -8,7 +8,7 @@ import { EventReader } from "./event-readers.ts";
 import { openVms, readRedis, scanLeftovers, scanSecrets } from "./final-scan.ts";
 import { type History, nowMs, type Violation, writeHistory } from "./history.ts";
 import { Nemesis } from "./nemesis.ts";
-import { describePlan, type Plan } from "./plan.ts";
+import { describePlan, type Plan, repeatCommand } from "./plan.ts";
 import { HOSTS, TIMINGS, World } from "./world.ts";
 
 export interface RunResult {
@@ -161,6 +161,6 @@ export function describeViolations({ plan, violations, historyFile }: RunResult)
     describePlan(plan),
     `${violations.length} violations; the history is in ${historyFile}`,
     ...lines.slice(0, 40),
-    `again: npm run soak -- --seed ${plan.seed} --runs 1 --run-s ${plan.durationMs / 1000}`,
+    `again: ${repeatCommand(plan)}`,
   ].join("\n");
 }

@@ -50,6 +50,7 @@ async function soak(): Promise<void> {
     const runSeed = runs === 1 ? seed : `${seed}.${run}${run % LOSS_EVERY === 0 ? "-loss" : ""}`;
     const plan = makePlan(
       planOptions({
+        failPoints: true,
         seed: runSeed,
         runS: Number(values["run-s"]),
         opsPerS: values["ops-per-s"] === undefined ? undefined : Number(values["ops-per-s"]),

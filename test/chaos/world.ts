@@ -234,7 +234,7 @@ export class World implements AsyncDisposable {
   }
 
   /** Starts a host's worker; `ready` resolves when it fetches, or is false when it ended instead. */
-  startWorker(host: HostName, maxVms = this.options.maxVms): { readonly ready: Promise<boolean> } {
+  startWorker(host: HostName, maxVms = this.options.maxVms, failpoint = ""): { readonly ready: Promise<boolean> } {
     const { first, last } = this.ports[host];
     const logged = logSize(this.logFile(host));
     const child = this.#spawn(
@@ -245,6 +245,7 @@ export class World implements AsyncDisposable {
         DROVER_STATE_DIR: this.stateDir(host),
         MANAGER_INSTANCE_ID: host,
         MANAGER_MAX_VMS: String(maxVms),
+        DROVER_FAILPOINT: failpoint,
         MANAGER_QEMU_HOST_FWD_RANGE: `${first}-${last}`,
       },
       maxVms,

@@ -46,7 +46,7 @@ const shortMs = fc.oneof(
   { weight: 1, arbitrary: fc.integer({ min: 900, max: 6_000 }) },
 );
 /** Longer than a lease (3 s) and the patience with a lost host (8 s), or not quite. */
-const longMs = fc.integer({ min: 9_000, max: 15_000 });
+const longMs = fc.integer({ min: 9_000, max: 14_000 });
 
 function command(
   name: Command["do"],
@@ -122,7 +122,7 @@ const losses: Plot = fc.oneof(
 
 const commands = (each: Plot) =>
   fc
-    .tuple(fc.array(submit, { minLength: 1, maxLength: 3, size: "max" }), fc.array(each, { maxLength: 7, size: "max" }))
+    .tuple(fc.array(submit, { minLength: 1, maxLength: 3, size: "max" }), fc.array(each, { maxLength: 5, size: "max" }))
     .map(([first, rest]) => [...first, ...rest.flat()]);
 
 export const histories: fc.Arbitrary<History> = fc.record({

@@ -61,6 +61,7 @@ export class Fleet {
   constructor(world: World, history: History, breakScript?: (text: string) => string) {
     this.world = world;
     this.network = new Network(world, new FakeRedis(() => EPOCH_MS + world.nowMs, breakScript));
+    this.network.server.keys.isJournaled = history.commands.some((command) => command.do === "redisLose");
     this.#config = configOf(history);
     this.truth = new Truth({ world, network: this.network, keys: KEYS, history, hosts: () => this.hosts });
     this.hosts = Array.from(

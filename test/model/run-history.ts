@@ -17,7 +17,14 @@ let world = new World({ seed: 0 });
 /** Between this and its end all time of the process is virtual: `using model = openModel()`. */
 export function openModel(): Disposable {
   const giveBack = takeOverTime(() => world);
-  return { [Symbol.dispose]: giveBack };
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0; // aborts and refusals are many, and nobody reads where they come from
+  return {
+    [Symbol.dispose]() {
+      Error.stackTraceLimit = stackTraceLimit;
+      giveBack();
+    },
+  };
 }
 
 export interface HistoryOptions {

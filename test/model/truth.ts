@@ -21,7 +21,10 @@ interface KnownVm {
   seq: number;
   retries: number;
   attempts: number;
+  /** Of the last launch that had a process. */
   epoch: number;
+  /** Of the last launch, also of one that is still to come because a reaper has taken the VM back. */
+  newestEpoch: number;
 }
 
 /** A shorter time without Redis before a worker's death makes no difference to the guard. */
@@ -147,6 +150,7 @@ export class Truth implements HostWatcher {
     if (host.living().length > host.maxVmsEver) this.violated(`I8: ${host.living().length} VMs on ${host.hostId}`);
     if (epoch <= vm.epoch && !this.hasLost) this.#sameEpoch(process, vm.epoch);
     vm.epoch = Math.max(vm.epoch, epoch);
+    vm.newestEpoch = Math.max(vm.newestEpoch, epoch);
   }
 
   /** Several processes in one launch are allowed one after the other: the next port. */
@@ -184,7 +188,11 @@ export class Truth implements HostWatcher {
       .hosts()
       .some((host) => host.processes.some((p) => p.vmId === process.vmId && p !== process && p.epoch >= process.epoch));
     const isReason =
-      vm.isRemovalAsked || vm.stopping === process.epoch || vm.final !== undefined || vm.epoch > process.epoch || newer;
+      vm.isRemovalAsked ||
+      vm.stopping === process.epoch ||
+      vm.final !== undefined ||
+      vm.newestEpoch > process.epoch ||
+      newer;
     if (!isReason) this.violated(`a running VM was ended without evidence against it: ${process.vmId}`);
   }
 
@@ -202,6 +210,7 @@ export class Truth implements HostWatcher {
       retries: 0,
       attempts: 1,
       epoch: 0,
+      newestEpoch: 0,
     };
     this.#vms.set(vmId, made);
     return made;
@@ -232,6 +241,7 @@ export class Truth implements HostWatcher {
       vm.finals = 0;
       vm.retries = 0;
     }
+    if (type === "vm.queued" && data["reason"] === "host_lost") vm.newestEpoch = vm.epoch + 1;
     if (type === "vm.stopping") vm.stopping = Number(data["epoch"]);
     if (type === "vm.removal_requested") vm.isRemovalAsked = true;
     if (LAUNCH_EVENTS.includes(type) && vm.final !== undefined && !this.hasLost)
@@ -258,8 +268,11 @@ export class Truth implements HostWatcher {
     const cause = data["cause"] as { code?: string; message?: string } | undefined;
     if (cause?.code === "internal") this.violated(`${vmId} failed with drover's own fault: ${cause.message}`);
     for (const host of hosts()) {
-      if (host.living(vmId).length === 0) continue;
-      const mayLive = history.lost === "rerun" && history.onPartition === "keep" && this.#wasCutOff(host);
+      const [left] = host.living(vmId);
+      if (left === undefined) continue;
+      // What counts is a newer launch, and this one a copy that `rerun` with `keep` allows.
+      const isCopy = history.lost === "rerun" && history.onPartition === "keep" && left.epoch < vm.newestEpoch;
+      const mayLive = isCopy && this.#wasCutOff(host);
       if (!mayLive && !this.#silentAtLoss.has(host.hostId))
         this.violated(`I7: ${type} of ${vmId}, and a process of it lives on ${host.hostId}`);
     }

@@ -26,9 +26,10 @@ export class LuaTable {
 
   static ofList(values: readonly unknown[]): LuaTable {
     const table = new LuaTable();
-    values.forEach((value, index) => {
-      table.set(index + 1, value);
-    });
+    for (let at = 0; at < values.length; at++) {
+      if (values[at] === undefined || at > table.list.length) table.set(at + 1, values[at]);
+      else table.list.push(values[at]);
+    }
     return table;
   }
 
@@ -55,9 +56,9 @@ export class LuaTable {
     while (this.list.length > 0 && this.list.at(-1) === undefined) this.list.pop();
   }
 
-  *entries(): Generator<readonly [unknown, unknown]> {
-    for (const [index, value] of [...this.list].entries()) if (value !== undefined) yield [index + 1, value];
-    yield* [...this.#fields];
+  entries(): readonly (readonly [unknown, unknown])[] {
+    const items = this.list.flatMap((value, at) => (value === undefined ? [] : [[at + 1, value] as const]));
+    return [...items, ...this.#fields];
   }
 }
 
@@ -148,8 +149,8 @@ function table(items: readonly unknown[], fields: readonly (readonly [unknown, u
   return made;
 }
 
-function* count(from: number, to: number, step: number): Generator<number> {
-  for (let at = from; step > 0 ? at <= to : at >= to; at += step) yield at;
+function count(from: number, to: number, step: number): readonly number[] {
+  return Array.from({ length: Math.max(0, Math.floor((to - from) / step) + 1) }, (_, at) => from + at * step);
 }
 
 /** The values of a `for ... in`: what `pairs` and `ipairs` give is iterated; other iterators are in no script. */
@@ -165,8 +166,10 @@ class Pairs {
   }
 }
 
-function* inOrder(of: LuaTable): Generator<readonly unknown[]> {
-  for (let at = 1; of.get(at) !== undefined; at++) yield [at, of.get(at)];
+/** Up to the first hole. */
+function inOrder({ list }: LuaTable): readonly (readonly unknown[])[] {
+  const hole = list.indexOf(undefined);
+  return list.slice(0, hole < 0 ? list.length : hole).map((value, at) => [at + 1, value]);
 }
 
 function tableOf(value: unknown): LuaTable {
@@ -253,7 +256,7 @@ function basicGlobals(): Record<string, unknown> {
 /** What the JavaScript of a compiled script calls `$`; `given` are the globals of its host. */
 export function luaRuntime(given: Readonly<Record<string, unknown>>) {
   return {
-    globals: { ...basicGlobals(), ...given },
+    globals: { ...basicGlobals(), ...given } as Record<string, unknown>,
     Many,
     all,
     call,

@@ -28,8 +28,12 @@ function toText(value: Argument): string {
   return Buffer.isBuffer(value) ? value.toString("latin1") : String(value ?? "");
 }
 
-function toArgs(values: readonly unknown[]): string[] {
-  return values.flatMap((value) => (Array.isArray(value) ? toArgs(value) : [toText(value as Argument)]));
+function toArgs(values: readonly unknown[], into: string[] = []): string[] {
+  for (const value of values) {
+    if (Array.isArray(value)) toArgs(value, into);
+    else into.push(typeof value === "string" ? value : toText(value as Argument));
+  }
+  return into;
 }
 
 /** Answers as ioredis gives them. */
@@ -56,6 +60,9 @@ class FakeClient extends EventEmitter {
   get status(): Transport["status"] {
     return this.#transport.status;
   }
+
+  /** BullMQ says so itself of a connection that it has closed. */
+  set status(_said: Transport["status"]) {}
 
   async command(name: string, args: readonly unknown[]): Promise<unknown> {
     return shaped(name, (await this.#transport.send({ name, args: toArgs(args) })) as Reply);

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 import { COMMANDS } from "./commands.ts";
 import { Keyspace, type Reply, ReplyError } from "./data.ts";
 import { runScript } from "./scripting.ts";
@@ -14,6 +15,16 @@ export interface Command {
 export type BatchReply = readonly (readonly [error: ReplyError | null, value: Reply])[];
 
 const shas = new Map<string, string>();
+/** A Redis that has been used for a while knows drover's scripts. */
+const LOADED = new Map(readScripts().map((script) => [shaOf(script), script]));
+
+function readScripts(): readonly string[] {
+  const folder = new URL("../../../src/queue/lua/", import.meta.url);
+  const read = (file: string) => readFileSync(new URL(file, folder), "utf8");
+  return readdirSync(folder)
+    .filter((file) => file.endsWith(".lua"))
+    .map((file) => read(file).replace(/^--#include (\w+)$/gm, (_line, part: string) => read(`include/${part}.lua`)));
+}
 
 function shaOf(script: string): string {
   let sha = shas.get(script);
@@ -30,7 +41,7 @@ function shaOf(script: string): string {
  */
 export class FakeRedis {
   readonly keys: Keyspace;
-  #scripts = new Map<string, string>();
+  #scripts = new Map(LOADED);
   /** Changes with every start of the server. */
   runId = 1;
 

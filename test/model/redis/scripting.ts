@@ -25,32 +25,23 @@ export function runScript(source: string, keys: readonly string[], args: readonl
     script = new Function("$", compileLua(source)) as Script;
     compiled.set(source, script);
   }
-  const run = (...given: unknown[]) => {
-    const [name, ...rest] = given;
-    return toLua(call(text(name).toUpperCase(), rest.map(argumentText)));
-  };
-  const $ = luaRuntime({
-    ...LIBRARIES,
-    KEYS: LuaTable.ofList(keys),
-    ARGV: LuaTable.ofList(args),
-    redis: library({
-      call: run,
-      pcall: (...given: unknown[]) => {
-        try {
-          return run(...given);
-        } catch (error) {
-          if (!(error instanceof ReplyError)) throw error;
-          return library({ err: error.message });
-        }
-      },
-    }),
-  });
+  callCommand = call;
+  $.globals["KEYS"] = LuaTable.ofList(keys);
+  $.globals["ARGV"] = LuaTable.ofList(args);
   try {
     return toReply($.one(script($)));
   } catch (error) {
     if (error instanceof LuaError) throw new ReplyError(`ERR ${error.message}`, { cause: error });
     throw error;
   }
+}
+
+/** Of the script that runs: there is never more than one. */
+let callCommand: CallCommand = () => null;
+
+function run(...given: unknown[]): unknown {
+  const [name, ...rest] = given;
+  return toLua(callCommand(text(name).toUpperCase(), rest.map(argumentText)));
 }
 
 /** Redis prints a script's numbers with 17 digits. */
@@ -92,6 +83,20 @@ const LIBRARIES = {
   cmsgpack: library({ unpack: (value: unknown) => fromMessage(unpackMessage(Buffer.from(text(value), "latin1"))) }),
 };
 
+const REDIS = library({
+  call: run,
+  pcall: (...given: unknown[]) => {
+    try {
+      return run(...given);
+    } catch (error) {
+      if (!(error instanceof ReplyError)) throw error;
+      return library({ err: error.message });
+    }
+  },
+});
+
+const $ = luaRuntime({ ...LIBRARIES, redis: REDIS });
+
 function parse(json: string): unknown {
   try {
     return JSON.parse(json);
@@ -104,7 +109,9 @@ function fromJson(value: unknown): unknown {
   if (value === null || value === undefined) return CJSON_NULL;
   if (Array.isArray(value)) return LuaTable.ofList(value.map(fromJson));
   if (typeof value !== "object") return value;
-  return library(Object.fromEntries(Object.entries(value).map(([key, each]) => [key, fromJson(each)])));
+  const table = new LuaTable();
+  for (const [key, each] of Object.entries(value)) table.set(key, fromJson(each));
+  return table;
 }
 
 /** In a message nil is nil. */

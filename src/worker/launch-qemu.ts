@@ -20,6 +20,8 @@ import type { StopRequest } from "./stop-request.ts";
 
 /** More foreign listeners than this in one launch are no accident of timing; the VM goes back to the queue. */
 const PORT_TRIES_MAX = 16;
+/** A launch on a host that has no lease for a while looks this often. */
+const LEASE_LOOK_MS = 200;
 
 export interface QemuLaunchDeps extends MoveDeps {
   readonly config: Config;
@@ -27,6 +29,8 @@ export interface QemuLaunchDeps extends MoveDeps {
   readonly files: LaunchFiles;
   readonly failPoints: FailPoints;
   readonly logger: Logger;
+  /** Whether nobody else can launch this host's VMs now: it surely holds its lease, and the guard is in time. */
+  readonly mayLaunch: () => boolean;
   readonly tee: Tee;
   /** PCI address of the GPU to pass through, or false. */
   readonly gpu: string | false;
@@ -67,7 +71,7 @@ export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promis
 
 /** Rejects only when nothing is being made any more: what came later would outlive the launch. */
 async function makeFiles(deps: QemuLaunchDeps, { launch, secrets, stop }: QemuOrder): Promise<void> {
-  const { config, machine, tee, ownership, failPoints } = deps;
+  const { config, machine, tee, failPoints } = deps;
   const { identity, spec, paths } = launch;
   await failPoints.reach("L5-secrets", spec.name);
   await machine.makeGuest({
@@ -78,14 +82,27 @@ async function makeFiles(deps: QemuLaunchDeps, { launch, secrets, stop }: QemuOr
     signal: stop.signal,
     firmwareVars: tee.kind === "none" && config.firmware === "ovmf",
   });
-  // Asked last: while files were made or Redis was away, the VM may have been launched elsewhere.
-  const snapshot = await whenPossible(deps, stop, () => ownership.snapshot(identity.vmId));
-  if (snapshot !== undefined && isAgainst(snapshot, launch)) {
-    stop.ask("superseded", { force: true });
-    stop.signal.throwIfAborted();
-  }
-  launch.record = { ...launch.record, snapshot: snapshot ?? null }; // reaches the disk with the pid
   await failPoints.reach("L6-guest-files", spec.name);
+}
+
+/**
+ * Asked last, since files may take long and Redis may have been away: the host holds its lease, from before the question
+ * until after the answer, and nothing in the record speaks against the launch. A QEMU that is started later than the lease
+ * lets would live beside the next launch of its VM, and the guard has looked already.
+ */
+async function assertStillOurs(deps: QemuLaunchDeps, { launch, stop }: QemuOrder): Promise<void> {
+  const { ownership, clock, mayLaunch } = deps;
+  for (;;) {
+    while (!mayLaunch()) await clock.pause(LEASE_LOOK_MS, stop.signal);
+    const snapshot = await whenPossible(deps, stop, () => ownership.snapshot(launch.identity.vmId));
+    if (!mayLaunch()) continue;
+    if (snapshot !== undefined && isAgainst(snapshot, launch)) {
+      stop.ask("superseded", { force: true });
+      stop.signal.throwIfAborted();
+    }
+    launch.record = { ...launch.record, snapshot: snapshot ?? null }; // reaches the disk with the pid
+    return;
+  }
 }
 
 /** Positive evidence in a record against a launch; what Redis has merely forgotten is told again later. */
@@ -100,6 +117,7 @@ async function startOnPort(deps: QemuLaunchDeps, order: QemuOrder): Promise<Live
   const { config, machine, failPoints, clock, logger } = deps;
   const { identity, paths, spec } = launch;
   const port = portOf(launch);
+  await assertStillOurs(deps, order);
   const startedMs = clock.monotonicMs();
   const [binPath = "", ...args] = commandLine(deps, launch, secrets);
   launch.command = shellLine(maskCommand([binPath, ...args]));

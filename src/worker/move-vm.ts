@@ -11,6 +11,8 @@ import type { StopRequest } from "./stop-request.ts";
 import type { Stores } from "./stores.ts";
 
 const REFUSED_PAUSE_MS = 500;
+/** Redis may lose its data again while it is told; a record that no move fits refuses for ever. */
+const TOLD_MAX = 5;
 
 export interface MoveDeps extends Pick<Stores, "launches" | "ownership"> {
   readonly clock: Clock;
@@ -33,7 +35,7 @@ export async function moveVm<T extends VmEventType>(
   move: Move<T> & { readonly to: LiveState },
 ): Promise<void> {
   const { vmId } = launch.identity;
-  for (let told = false; ; told = true) {
+  for (let told = 0; ; told++) {
     const outcome = await whenPossible(deps, stop, () => deps.launches.move(launch.identity, move));
     if (outcome === "done") {
       launch.state = move.to;
@@ -44,7 +46,7 @@ export async function moveVm<T extends VmEventType>(
       stop.ask(mark?.reason ?? "requested", { force: mark?.force ?? false });
       stop.signal.throwIfAborted();
     }
-    if (told) throw new LaunchFailure("internal", `the record refused the move to '${move.to}': ${outcome}`);
+    if (told >= TOLD_MAX) throw new LaunchFailure("internal", `the record refused the move to '${move.to}': ${outcome}`);
     await whenPossible(deps, stop, () => tellAgain(deps, { launch, stop })); // or a reconcile has told it meanwhile
   }
 }

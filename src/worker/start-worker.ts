@@ -155,6 +155,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     boots: new BootGate(config.maxBoots),
     leaving: leaving.signal,
     giveUp: giveUp.signal,
+    mayLaunch: () => lease.isSurelyValid() && guard.isInTime,
   });
   const recover: RecoverDeps = { ...runs.deps, host, runs };
   reconciler = new Reconciler({

@@ -171,6 +171,7 @@ export class SimWorker {
       boots: new BootGate(config.maxBoots),
       leaving: leaving.signal,
       giveUp: giveUp.signal,
+      mayLaunch: () => lease.isSurelyValid() && guard.isInTime,
     });
     const recover: RecoverDeps = {
       ...runs.deps,

@@ -46,7 +46,8 @@ export async function moveVm<T extends VmEventType>(
       stop.ask(mark?.reason ?? "requested", { force: mark?.force ?? false });
       stop.signal.throwIfAborted();
     }
-    if (told >= TOLD_MAX) throw new LaunchFailure("internal", `the record refused the move to '${move.to}': ${outcome}`);
+    if (told >= TOLD_MAX)
+      throw new LaunchFailure("internal", `the record refused the move to '${move.to}': ${outcome}`);
     await whenPossible(deps, stop, () => tellAgain(deps, { launch, stop })); // or a reconcile has told it meanwhile
   }
 }

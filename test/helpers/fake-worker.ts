@@ -195,6 +195,7 @@ export function openFakeWorker() {
     boots: new BootGate(1),
     leaving: leaving.signal,
     giveUp: giveUp.signal,
+    mayLaunch: () => true,
   };
   const runs = new VmRuns(deps);
   const newToken = () => `${TOKEN_PREFIX}${HOST.bootId}:${++tokens}`;

@@ -5,6 +5,10 @@
 export const ERROR_CATALOGUE = {
   invalid_request: { status: 400, title: "The request does not fit its schema" },
   malformed_body: { status: 400, title: "The body is not valid JSON" },
+  unauthenticated: { status: 401, title: "Who you are is not known" },
+  forbidden: { status: 403, title: "Your role does not allow this" },
+  csrf_failed: { status: 403, title: "The request does not come from drover's own page" },
+  token_not_found: { status: 404, title: "No token has this id" },
   host_not_allowed: { status: 421, title: "The Host header names somebody else" },
   origin_not_allowed: { status: 403, title: "A web page of another origin may not call this API" },
   not_found: { status: 404, title: "No such page" },
@@ -16,6 +20,7 @@ export const ERROR_CATALOGUE = {
   not_retryable: { status: 409, title: "The VM is not in a state that can be retried" },
   secrets_gone: { status: 409, title: "The secrets of this VM are already deleted" },
   host_alive: { status: 409, title: "The host lives, so it cannot be forgotten" },
+  policy_unavailable: { status: 409, title: "There is no attestation policy for this VM" },
   vm_gone: { status: 410, title: "The VM ended long ago and its record was deleted" },
   request_timeout: { status: 408, title: "The request did not arrive in time" },
   body_too_large: { status: 413, title: "The body is too large" },

@@ -1,14 +1,19 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import fp from "fastify-plugin";
+import type { Role } from "../contract/role.ts";
 
 /** On whose behalf a request acts. Every call into the store names the owner. */
 export interface Principal {
   readonly owner: string;
-  readonly role: "operator" | "user";
+  readonly role: Role;
+  /** How it proved who it is. */
+  readonly via: "local" | "token" | "session" | "certificate" | "anonymous";
+  /** Public id of the token that was shown or logged in with. */
+  readonly tokenId?: string;
 }
 
 /** Who everybody is until access control exists. */
-export const LOCAL_OPERATOR: Principal = { owner: "local", role: "operator" };
+export const LOCAL_OPERATOR: Principal = { owner: "local", role: "operator", via: "local" };
 
 /** Yields the principal of a request, or throws what the client gets instead of an answer. */
 export type Identify = (request: FastifyRequest) => Principal | Promise<Principal>;

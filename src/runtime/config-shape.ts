@@ -17,6 +17,18 @@ export interface Config {
   };
   readonly http: ListenerConfig;
   readonly grpc: ListenerConfig;
+  readonly grpcCalls: {
+    /** Where CreateVm's VM runs; undefined: on the answering machine where it has a worker, else anywhere. */
+    readonly place: "here" | "any" | undefined;
+    /** What becomes of a VM whose caller gave up or hung up before it ran. */
+    readonly onCancel: "keep" | "remove";
+    /** How long CreateVm waits for a caller that has set no deadline. */
+    readonly createTimeoutMs: number;
+    /** Undefined: on for a loopback listener, off elsewhere. */
+    readonly reflection: boolean | undefined;
+    /** What a gRPC caller without token and certificate may be. */
+    readonly anonymous: "none" | "submitter";
+  };
   readonly qemu: QemuConfig;
   readonly teeWish: TeeWish;
   readonly redis: {
@@ -25,6 +37,12 @@ export interface Config {
     readonly prefix: string;
     /** How long the API waits for one answer of Redis before it says 503. */
     readonly commandTimeoutMs: number;
+    /** PEM text or path; for a `rediss://` server of a private CA. */
+    readonly caCerts: string;
+    readonly clientCert: string;
+    readonly clientKey: string;
+    /** A Redis beyond loopback without a password is allowed. */
+    readonly insecure: boolean;
   };
   readonly stateDir: string;
   readonly firmware: "ovmf" | "seabios";
@@ -37,6 +55,14 @@ export interface Config {
   readonly maxBoots: number;
   readonly sharesReadonly: boolean;
   readonly sandbox: boolean;
+  readonly qemuProcess: {
+    /** Unprivileged user that QEMU runs as; undefined: the worker's own. */
+    readonly user: string | undefined;
+    /** How memory and processors of a QEMU are limited. */
+    readonly limits: "auto" | "cgroup" | "systemd" | "off";
+    /** What QEMU may use beside the guest's memory, in bytes. */
+    readonly memoryOverheadBytes: number;
+  };
   readonly secrets: {
     /** `id:base64` pairs, first one seals; empty when none is set. */
     readonly keys: string;
@@ -82,6 +108,23 @@ export interface Config {
   readonly allowedHosts: readonly string[];
   readonly allowedOrigins: readonly string[];
   readonly insecure: boolean;
+  readonly auth: {
+    /** A token, a session or a certificate is asked of everybody, also on loopback and while no token exists. */
+    readonly required: boolean;
+    readonly sessionMs: number;
+    /** Requests per minute of one principal; 0: no limit. The local operator has none. */
+    readonly rateLimit: number;
+  };
+  readonly attestation: {
+    /** `cocos`: the untagged shape that Cocos's generator gives. */
+    readonly corimCompat: "draft" | "cocos";
+    /** Name of the signer in signed policies. */
+    readonly corimSigner: string;
+    /** Security version number of SEV-SNP policies; 0: none. */
+    readonly corimSvn: number;
+    /** Path of the JSON file with MRTD, MRSEAM and RTMR0 to RTMR3; empty: TDX policies are refused. */
+    readonly tdxMeasurements: string;
+  };
 }
 
 export interface ListenerConfig {

@@ -1,7 +1,7 @@
 import { isIPv4 } from "node:net";
 import { join } from "node:path";
 import { POOL_MAX_CHARS, STATE_DIR_MAX_BYTES } from "../../contract/limits.ts";
-import { bool, choice, int, list, matching, optional, timeout } from "./value-types.ts";
+import { bool, choice, int, list, matching, optional, pathOrPem, timeout } from "./value-types.ts";
 import { ValueRefused, type ValueType, variable } from "./variable.ts";
 
 const ROOT_STATE_DIR = "/var/lib/drover";
@@ -70,6 +70,36 @@ export const REDIS_VARIABLES = {
     default: "2s",
     group: "redis",
     doc: "How long the API waits for one answer of a Redis that is alive; one that is silent is 503 within 250 ms.",
+  }),
+  caCerts: variable({
+    name: "DROVER_REDIS_CA_CERTS",
+    type: pathOrPem,
+    default: "",
+    emptyMeans: "the CAs that Node trusts",
+    group: "redis",
+    doc: "Certificates of the CA of a rediss:// server, as a path or as PEM text.",
+  }),
+  clientCert: variable({
+    name: "DROVER_REDIS_CLIENT_CERT",
+    type: pathOrPem,
+    default: "",
+    group: "redis",
+    doc: "Certificate that a rediss:// server asks of its clients, as a path or as PEM text.",
+  }),
+  clientKey: variable({
+    name: "DROVER_REDIS_CLIENT_KEY",
+    type: pathOrPem,
+    default: "",
+    group: "redis",
+    doc: "The private key of that certificate, as a path or as PEM text.",
+    secret: true,
+  }),
+  insecure: variable({
+    name: "DROVER_REDIS_INSECURE",
+    type: bool,
+    default: "false",
+    group: "redis",
+    doc: "Whether a Redis beyond loopback may be used without a password: whoever reaches it could start VMs.",
   }),
 };
 

@@ -41,17 +41,19 @@ function configInvalid(problems: readonly FieldProblem[]): DroverError {
 }
 
 function readConfig(reader: EnvReader): Config {
-  const { manager, http, grpc, redis, host, secrets, launch, stop, keeping, lease, hostLost, access, test, tee } =
+  const { manager, http, grpc, redis, host, secrets, launch, stop, keeping, lease, hostLost, access, auth, test, tee } =
     VARIABLES;
   const { reconcileMs, sweepMs, eventsMax, ...keep } = readAll(reader, keeping);
   return {
     manager: readAll(reader, manager),
     http: readAll<ListenerConfig>(reader, http),
     grpc: readAll<ListenerConfig>(reader, grpc),
+    grpcCalls: readAll(reader, VARIABLES.grpcCalls),
     qemu: readQemu(reader),
     teeWish: { enableSevSnp: reader.read(tee.enableSevSnp), enableTdx: reader.read(tee.enableTdx) },
     redis: readAll(reader, redis),
     ...readAll(reader, host),
+    qemuProcess: readAll(reader, VARIABLES.qemuProcess),
     secrets: readAll(reader, secrets),
     launch: readAll(reader, launch),
     stop: readAll(reader, stop),
@@ -62,6 +64,8 @@ function readConfig(reader: EnvReader): Config {
     lease: readAll(reader, lease),
     hostLost: readAll(reader, hostLost),
     ...readAll(reader, access),
+    auth: readAll(reader, auth),
+    attestation: readAll(reader, VARIABLES.attestation),
     ...readAll(reader, test),
   };
 }

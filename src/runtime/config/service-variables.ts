@@ -1,7 +1,7 @@
 import { DroverError } from "../../contract/errors.ts";
 import { ATTEMPTS_MAX } from "../../contract/limits.ts";
 import { parseSecretKeys } from "../secret-keys.ts";
-import { bool, int, keepTime, line, list, matching, step, timeout, timeoutOrNone } from "./value-types.ts";
+import { int, keepTime, line, matching, pathOrPem, step, timeout, timeoutOrNone } from "./value-types.ts";
 import { ValueRefused, type ValueType, variable } from "./variable.ts";
 
 const secretKeys: ValueType<string> = {
@@ -168,34 +168,6 @@ export const KEEPING_VARIABLES = {
   }),
 };
 
-export const ACCESS_VARIABLES = {
-  allowedHosts: variable({
-    name: "DROVER_ALLOWED_HOSTS",
-    type: list(
-      matching(/^[A-Za-z0-9._-]{1,253}$|^\[?[0-9A-Fa-f:.]{2,45}\]?$/, "a host name or an IP address without a port"),
-    ),
-    default: "",
-    emptyMeans: "loopback and the listener's own",
-    group: "access",
-    doc: "Further names that the Host header of a request may have.",
-  }),
-  allowedOrigins: variable({
-    name: "DROVER_ALLOWED_ORIGINS",
-    type: list(matching(/^https?:\/\/[^\s/?#,@]+$/, 'an origin, for example "https://ops.example.org"')),
-    default: "",
-    emptyMeans: "only drover's own pages",
-    group: "access",
-    doc: "Web origins that may call the API from a browser.",
-  }),
-  insecure: variable({
-    name: "DROVER_INSECURE",
-    type: bool,
-    default: "false",
-    group: "access",
-    doc: "Whether listening beyond loopback without authentication is allowed.",
-  }),
-};
-
 /** Read by the client commands only, so that they need no other setting. */
 export const CLIENT_VARIABLES = {
   url: variable({
@@ -204,5 +176,44 @@ export const CLIENT_VARIABLES = {
     default: "http://127.0.0.1:7003",
     group: "client",
     doc: "The API that the client commands talk to.",
+  }),
+  token: variable({
+    name: "DROVER_TOKEN",
+    type: matching(/^[\x21-\x7e]{1,512}$/, "a token as `drover token add` printed it"),
+    default: "",
+    emptyMeans: "the file, else none",
+    group: "client",
+    doc: "The token that the client commands send.",
+    secret: true,
+  }),
+  tokenFile: variable({
+    name: "DROVER_TOKEN_FILE",
+    type: line(),
+    default: "",
+    group: "client",
+    doc: "File with that token; read when DROVER_TOKEN is unset.",
+  }),
+  caCerts: variable({
+    name: "DROVER_CA_CERTS",
+    type: pathOrPem,
+    default: "",
+    emptyMeans: "the CAs that Node trusts",
+    group: "client",
+    doc: "Certificates of the CA of an https:// API, as a path or as PEM text.",
+  }),
+  clientCert: variable({
+    name: "DROVER_CLIENT_CERT",
+    type: pathOrPem,
+    default: "",
+    group: "client",
+    doc: "The certificate that the client commands show, as a path or as PEM text.",
+  }),
+  clientKey: variable({
+    name: "DROVER_CLIENT_KEY",
+    type: pathOrPem,
+    default: "",
+    group: "client",
+    doc: "The private key of that certificate, as a path or as PEM text.",
+    secret: true,
   }),
 };

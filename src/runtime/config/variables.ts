@@ -1,11 +1,14 @@
+import { ACCESS_VARIABLES, AUTH_VARIABLES } from "./access-variables.ts";
+import { ATTESTATION_VARIABLES } from "./attestation-variables.ts";
 import { HOST_LOST_VARIABLES, LEASE_VARIABLES, TEST_VARIABLES } from "./fleet-variables.ts";
+import { GRPC_CALL_VARIABLES } from "./grpc-variables.ts";
 import { HOST_VARIABLES, REDIS_VARIABLES } from "./host-variables.ts";
 import { GRPC_VARIABLES, HTTP_VARIABLES } from "./listener-variables.ts";
 import { MANAGER_VARIABLES } from "./manager-variables.ts";
 import { OVMF_CODE_VARIABLES, OVMF_VARS_VARIABLES, QEMU_DEVICE_VARIABLES } from "./qemu-device-variables.ts";
 import { QEMU_MACHINE_VARIABLES, QEMU_TEE_VARIABLES } from "./qemu-machine-variables.ts";
+import { QEMU_PROCESS_VARIABLES } from "./qemu-process-variables.ts";
 import {
-  ACCESS_VARIABLES,
   CLIENT_VARIABLES,
   KEEPING_VARIABLES,
   LAUNCH_VARIABLES,
@@ -19,6 +22,7 @@ export const VARIABLES = {
   manager: MANAGER_VARIABLES,
   http: HTTP_VARIABLES,
   grpc: GRPC_VARIABLES,
+  grpcCalls: GRPC_CALL_VARIABLES,
   machine: QEMU_MACHINE_VARIABLES,
   ovmfCode: OVMF_CODE_VARIABLES,
   ovmfVars: OVMF_VARS_VARIABLES,
@@ -26,6 +30,7 @@ export const VARIABLES = {
   tee: QEMU_TEE_VARIABLES,
   redis: REDIS_VARIABLES,
   host: HOST_VARIABLES,
+  qemuProcess: QEMU_PROCESS_VARIABLES,
   secrets: SECRETS_VARIABLES,
   launch: LAUNCH_VARIABLES,
   stop: STOP_VARIABLES,
@@ -33,6 +38,8 @@ export const VARIABLES = {
   lease: LEASE_VARIABLES,
   hostLost: HOST_LOST_VARIABLES,
   access: ACCESS_VARIABLES,
+  auth: AUTH_VARIABLES,
+  attestation: ATTESTATION_VARIABLES,
   test: TEST_VARIABLES,
 } as const;
 

@@ -1,0 +1,20 @@
+import type { Principal } from "../principal.ts";
+
+/** What a caller shows of itself. */
+export interface Credentials {
+  readonly protocol: "http" | "grpc";
+  /** The token of an `Authorization: Bearer` header or of gRPC's `authorization` metadata. */
+  readonly bearer?: string | undefined;
+  /** Value of the session cookie. */
+  readonly session?: string | undefined;
+  /** Subject of a client certificate that TLS has verified, as `CN=name,O=organisation`. */
+  readonly certificateSubject?: string | undefined;
+  /** Address of the caller, without port. */
+  readonly remote: string;
+}
+
+/** Finds out who calls. */
+export interface Authenticator {
+  /** Throws DroverError `unauthenticated`, `too_many_requests` or `redis_unavailable`. */
+  identify(credentials: Credentials): Promise<Principal>;
+}

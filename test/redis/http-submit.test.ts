@@ -162,7 +162,7 @@ test("a key whose VM was purged is gone", async () => {
 
 test("keys of two owners are two keys", async () => {
   const identify = (request: { headers: Record<string, unknown> }) =>
-    ({ owner: String(request.headers["x-owner"]), role: "submitter" }) as const;
+    ({ owner: String(request.headers["x-owner"]), role: "submitter", via: "token" }) as const;
   await using world = await openHttpWorld({ identify });
   const [a, b] = await Promise.all(
     ["alice", "bob"].map((owner) => post(world, {}, { "idempotency-key": "once", "x-owner": owner })),

@@ -5,6 +5,7 @@ import { VmJobData } from "../contract/job-data.ts";
 import type { RedisClient } from "./connection.ts";
 import { frontOfClass } from "./priority-scale.ts";
 import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
+import { type SettledJob, settledJob } from "./settled-job.ts";
 import { BACKOFF_TYPE } from "./vm-queue.ts";
 
 /** Longer than any VM should be without a worker; every reconcile extends it. setTimeout bounds it to 2^31 ms. */
@@ -158,6 +159,11 @@ export class JobClaims {
       }
     }
     return found;
+  }
+
+  /** How a VM's job stands: whatever the record says, this is how its last launch was settled. */
+  async settledAs(pool: string, vmId: string): Promise<SettledJob> {
+    return settledJob(await Job.fromId(this.#worker(pool), vmId));
   }
 
   /** When the earliest delayed job of a pool becomes due (Unix ms), or undefined. */

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { RedisGeneration } from "../queue/generation.ts";
 import type { PortSlots } from "../queue/port-slots.ts";
 import type { RedisRun } from "../queue/redis-policy.ts";
+import { tellForgottenEnds } from "./forgotten-ends.ts";
 import type { Mutex } from "./mutex.ts";
 import { type RecoverDeps, recoverDirectory, recoverUnknownJobs } from "./recover.ts";
 
@@ -11,6 +12,8 @@ import { type RecoverDeps, recoverDirectory, recoverUnknownJobs } from "./recove
  */
 const SETTLE_MS = 2_500;
 const AFTER_ERROR_MS = 1_000;
+/** An end that is under way when Redis loses data may settle its job only after that. */
+const FORGOTTEN_ENDS_MS = 10 * 60_000;
 
 export interface ReconcilerDeps {
   readonly recover: RecoverDeps;
@@ -38,6 +41,8 @@ export class Reconciler {
   #losses = 0;
   #agreedLosses = -1;
   #runId: string | undefined;
+  /** Until then Redis may say of a launch that has ended that it lives. */
+  #forgottenUntilMs = 0;
 
   constructor(deps: ReconcilerDeps) {
     this.#deps = deps;
@@ -71,7 +76,7 @@ export class Reconciler {
 
   /** One round. Rejects when Redis cannot be asked; the next round does the rest. */
   async round(): Promise<void> {
-    const { recover, generation, logger } = this.#deps;
+    const { recover, generation, mutex, logger } = this.#deps;
     const losses = this.#losses;
     const { runs } = recover;
     const told = await runs.agree();
@@ -84,6 +89,9 @@ export class Reconciler {
     const run = await this.#deps.redisRun();
     // For the first round there is no earlier one to compare with; a Redis that has run for long is no news then.
     const isNew = run !== undefined && run.id !== this.#runId && (this.#runId !== undefined || run.upForMs < SETTLE_MS);
+    const nowMs = recover.clock.monotonicMs();
+    if (isNew || verdict !== "same" || this.#agreedLosses === -1) this.#forgottenUntilMs = nowMs + FORGOTTEN_ENDS_MS;
+    if (nowMs < this.#forgottenUntilMs) await tellForgottenEnds({ ...recover, mutex });
     if (isNew && (await this.#deps.hasOthers())) {
       logger.warn({ told }, "another Redis process answers; waiting for the other hosts before anything is fetched");
       await recover.clock.pause(SETTLE_MS, this.#stopping.signal).catch(() => undefined); // stopping: nothing is fetched

@@ -11,10 +11,18 @@ export interface Stores {
     "freePorts" | "countFreePorts" | "prepare" | "move" | "changePort" | "givePort" | "sealedSecrets" | "marked"
   >;
   readonly ownership: Pick<Ownership, "check" | "claim" | "reassert" | "note" | "snapshot">;
-  readonly store: Pick<VmStore, "get" | "requestRemoval">;
+  readonly store: Pick<VmStore, "get" | "list" | "requestRemoval">;
   readonly claims: Pick<
     JobClaims,
-    "fetch" | "unknown" | "nextDelayedAtMs" | "complete" | "fail" | "failForGood" | "giveBack" | "extendLocks"
+    | "fetch"
+    | "unknown"
+    | "settledAs"
+    | "nextDelayedAtMs"
+    | "complete"
+    | "fail"
+    | "failForGood"
+    | "giveBack"
+    | "extendLocks"
   >;
   readonly hosts: Pick<HostRegistry, "liveHosts">;
 }

@@ -160,10 +160,15 @@ export function openFakeWorker() {
       note: async (_vm, { type }) => note(`told: ${type}`),
       snapshot: async () => undefined,
     },
-    store: { get: async () => answers.record(), requestRemoval: async () => ({ kind: "marked" }) },
+    store: {
+      get: async () => answers.record(),
+      list: async () => ({ records: [], next: null }),
+      requestRemoval: async () => ({ kind: "marked" }),
+    },
     claims: {
       fetch: async () => undefined,
       unknown: async () => [],
+      settledAs: async () => ({ state: "none", attemptsMade: 0 }),
       nextDelayedAtMs: async () => undefined,
       complete: () => note("job settled: completed"),
       fail: () => note("job settled: failed, again"),

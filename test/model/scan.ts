@@ -3,8 +3,6 @@ import { poolQueueName } from "../../src/queue/redis-keys.ts";
 import type { Fleet } from "./fleet.ts";
 import type { SimHost, SimProcess } from "./sim/sim-host.ts";
 
-const HELD: readonly VmState[] = ["preparing", "starting", "running", "ready", "stopping"];
-
 /**
  * Compares what there is with what there ought to be when nothing is under way, both ways: processes, directories,
  * ports, records and jobs are exactly those of the VMs that run; `empty`: there are none. Gives what does not fit.
@@ -22,16 +20,6 @@ export function scan(fleet: Fleet, wanted: "settled" | "empty"): readonly string
   const ended = ["completed", "failed"].flatMap((part) => [
     ...(server.keys.read(queue(part), "zset")?.scores.keys() ?? []),
   ]);
-
-  /**
-   * Redis has lost the end of a launch after it was told, so that the record stands where nobody is. It is promised only
-   * that what lives is told again.
-   */
-  const isForgottenEnd = (vmId: string, state: VmState): boolean =>
-    fleet.truth.hasLost && HELD.includes(state) && fleet.hosts.every((host) => host.living(vmId).length === 0);
-  const forgotten = new Set(
-    fleet.truth.accepted.filter((vmId) => isForgottenEnd(vmId, (record(vmId)?.get("state") ?? "queued") as VmState)),
-  );
 
   const running = new Map<string, { host: SimHost; process: SimProcess }>();
   for (const host of fleet.hosts) {
@@ -64,7 +52,6 @@ export function scan(fleet: Fleet, wanted: "settled" | "empty"): readonly string
       continue;
     }
     const state = fields.get("state") as VmState;
-    if (forgotten.has(vmId)) continue;
     const live = running.get(vmId);
     const at = [active.includes(vmId), waiting.includes(vmId), ended.includes(vmId)].map(Number).join("");
     if (isFinal(state)) {
@@ -85,6 +72,8 @@ export function scan(fleet: Fleet, wanted: "settled" | "empty"): readonly string
       // BullMQ counts delays by the clock of the host that gives a job back: one that is ahead makes others wait.
       const dueAtMs = (server.keys.read(queue("delayed"), "zset")?.scores.get(vmId) ?? 0) / 0x1000;
       if (wanted === "settled" && dueAtMs > server.keys.nowMs + 60_000) continue;
+      // Redis has lost twice: a whole launch, from its first move to its last, after its job was settled.
+      if (at === "001" && fleet.truth.hasLost) continue;
       const isFull = fleet.hosts.every((host) => host.living().length >= host.maxVms);
       if (!isFull) found.push(`${vmId} is ${state} (job ${at}) and a host has room`);
       else if (at !== "010") found.push(`${vmId} is ${state} and its job is ${at}`);

@@ -279,7 +279,8 @@ class Link implements Transport {
     const deliver = () => {
       if (generation !== this.#generation || !this.#unanswered.has(pending)) return;
       if (this.#place.cut === "silent") {
-        this.#held.push(deliver);
+        // Through the actor: what it does next must not count as done by whoever heals the network.
+        this.#held.push(() => world.after(this.actor, 0, deliver));
         this.#noticeSilence(generation);
         return;
       }

@@ -31,6 +31,7 @@ export async function startDroverProcess(settings: Record<string, string>): Prom
     DROVER_STATE_DIR: stateDir,
     DROVER_REDIS_URL: redis.url,
     MANAGER_HTTP_PORT: String(port),
+    MANAGER_GRPC_PORT: "0",
     MANAGER_LOG_LEVEL: "warn",
   };
   const bin = fileURLToPath(new URL("../bin/drover", import.meta.url));

@@ -76,6 +76,7 @@ export class Fleet {
       DROVER_REDIS_URL: redis.url,
       DROVER_STATE_DIR: join(dir, "api"),
       MANAGER_HTTP_PORT: String(port),
+      MANAGER_GRPC_PORT: "0",
       MANAGER_QEMU_ENABLE_KVM: "false",
       MANAGER_QEMU_CPU: "max",
       MANAGER_QEMU_MAX_MEMORY: "64M",

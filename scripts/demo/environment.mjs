@@ -40,6 +40,7 @@ export function demoEnvironment(env, { guestDir, stateDir, accel, port }) {
     DROVER_FIRMWARE: "seabios", // OVMF cannot load the vmlinux, which boots in a fraction of the time
     MANAGER_HTTP_HOST: "127.0.0.1",
     MANAGER_HTTP_PORT: String(port),
+    MANAGER_GRPC_PORT: "0", // any free one: the demo speaks HTTP
     MANAGER_MAX_VMS: "4",
     DROVER_STOP_POWERDOWN_TIMEOUT: "3s", // a guest that boots does not hear the power button; Ctrl-C should not wait
     MANAGER_QEMU_ENABLE_KVM: String(accel === "kvm"),

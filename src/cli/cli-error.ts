@@ -1,3 +1,4 @@
+import { LaunchFailure } from "../contract/causes.ts";
 import { DroverError, type FieldProblem } from "../contract/errors.ts";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 
@@ -46,6 +47,9 @@ export function toCliError(error: unknown): CliError {
     const exitCode = error.code === "config_invalid" || error.code === "invalid_request" ? EXIT.usage : EXIT.failed;
     return new CliError(headline, { code: error.code, exitCode, problems: error.problems, cause: error });
   }
+  // What a host lacks for every launch is told at its start, too.
+  if (error instanceof LaunchFailure)
+    return new CliError(error.message, { code: error.failure.code, exitCode: EXIT.usage, cause: error });
   return new CliError(`unexpected: ${error instanceof Error ? error.message : String(error)}`, {
     code: "unexpected",
     hint: "This is a defect of drover. Run the same with --stack to see where it comes from.",

@@ -1,13 +1,10 @@
-import { readFile } from "node:fs/promises";
-import { loadConfig } from "../runtime/config/load-config.ts";
-import type { Config } from "../runtime/config-shape.ts";
-import { redisPaths } from "../runtime/embedded-redis-files.ts";
 import { createLogger } from "../runtime/logger.ts";
 import { applyFixes, type FixOutcome } from "../worker/doctor/apply-fix.ts";
 import { CHECK_AREAS, type Check, type CheckArea, type Fix } from "../worker/doctor/check.ts";
 import { examine, type Patient, withPatient } from "../worker/doctor/examine.ts";
 import { UsageError } from "./cli-error.ts";
 import { EXIT } from "./exit-codes.ts";
+import { withPrivateRedis } from "./private-redis.ts";
 import { printable, wrap } from "./render/text-width.ts";
 import { configFrom } from "./server-setup.ts";
 import { jsonDocument } from "./session.ts";
@@ -41,13 +38,6 @@ export async function runDoctor(context: CliContext, options: DoctorOptions): Pr
     }
     context.setExitCode(problems === 0 ? EXIT.ok : EXIT.failed);
   });
-}
-
-/** Without a Redis that is named, the one of `drover up` is meant, while that runs. */
-async function withPrivateRedis(config: Config, { env }: CliContext): Promise<Config> {
-  if (["DROVER_REDIS_URL", "REDIS_URL"].some((name) => (env[name] ?? "") !== "")) return config;
-  const url = await readFile(redisPaths(config.stateDir).url, "utf8").catch(() => undefined); // `up` does not run
-  return url === undefined ? config : loadConfig({ ...env, DROVER_REDIS_URL: url.trim() }).config;
 }
 
 /** What one question is about, and what was done for people to read. */

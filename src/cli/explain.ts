@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
+import { hostDataOf } from "../attestation/host-data.ts";
 import { LaunchFailure } from "../contract/causes.ts";
+import type { TeeNeed } from "../contract/placement.ts";
 import { parseCaseFile } from "../qemu/explain-cocos/case-file.ts";
 import { answerAsCocos } from "../qemu/explain-cocos/cocos-answer.ts";
 import { decideGpu, decideTee, describeTee, detectGpu, detectTee } from "../qemu/host-detection.ts";
@@ -19,6 +21,9 @@ export interface ExplainOptions {
   readonly caseFile: string | undefined;
   readonly result: boolean;
   readonly onReboot: "continue" | "end";
+  /** As on a host that gives this; undefined: what this host gives. */
+  readonly tee: TeeNeed | undefined;
+  readonly gpu: boolean;
 }
 
 /** `drover explain`: the QEMU command that a VM would get, or what Cocos's own code makes of a case. */
@@ -30,21 +35,24 @@ export async function explain(context: CliContext, options: ExplainOptions): Pro
 
 const CASE_USAGE = "drover explain --cocos --case FILE --json";
 
-async function explainOwn(context: CliContext, { json, result, onReboot }: ExplainOptions): Promise<void> {
+async function explainOwn(context: CliContext, options: ExplainOptions): Promise<void> {
+  const { json, result, onReboot } = options;
   const { terminal } = context;
   const config = configFrom(context);
-  const tee = teeOf(config);
-  const gpu = decideGpu(config.qemu.gpu.bdf, detectGpu());
+  const tee = options.tee === undefined ? teeOf(config) : { kind: options.tee };
+  const gpu = options.gpu && decideGpu(config.qemu.gpu.bdf, detectGpu());
   const example = exampleValues(config, { tee: tee.kind, gpu, forwardBind: forwardBindOf(config) });
   const { binPath, cocos, drover } = vmCommand(config, {
     ...example,
     resultPort: result,
     endOnReboot: onReboot === "end",
+    hostData: hostDataOf({}).toString("base64"), // of a request that says nothing
   });
-  if (json) return terminal.out(jsonLine({ tee: describeTee(tee), binPath, cocos, drover }));
+  const gpuText = gpu === false ? null : gpu;
+  if (json) return terminal.out(jsonLine({ tee: describeTee(tee), gpu: gpuText, binPath, cocos, drover }));
   const words = [...cocos, ...drover];
   const lines = [
-    `# TEE: ${describeTee(tee)}. What differs from VM to VM is an example here.`,
+    `# TEE: ${describeTee(tee)}. GPU: ${gpuText ?? "none"}. What differs from VM to VM is an example here.`,
     "# Before -uuid stands the command of Cocos, from there on drover's own layer.",
     [shellLine([binPath]), ...optionLines(maskCommand(words))].join(" \\\n  "),
   ];

@@ -6,14 +6,18 @@ import { eventsCommand } from "./commands/events.ts";
 import { getCommand } from "./commands/get.ts";
 import { hostsCommand } from "./commands/hosts.ts";
 import { lsCommand } from "./commands/ls.ts";
+import { policyCommand } from "./commands/policy.ts";
 import { retryCommand } from "./commands/retry.ts";
 import { rmCommand } from "./commands/rm.ts";
 import { submitCommand } from "./commands/submit.ts";
 import { versionCommand } from "./commands/version.ts";
 import { exitCodeLines } from "./exit-codes.ts";
+import { hostDataCommand } from "./host-data-command.ts";
+import { keyCommand } from "./key-commands.ts";
 import { newCommand } from "./new-command.ts";
 import { serverCommands } from "./server-commands.ts";
 import type { CliContext } from "./terminal.ts";
+import { tokenCommand } from "./token-commands.ts";
 
 const HELP_COLUMNS_MAX = 80;
 
@@ -37,9 +41,12 @@ export function createProgram(context: CliContext, own: { readonly version: stri
     .version(`drover ${own.version}`, "-V, --version", "show the version");
   program.commandsGroup("On this machine:");
   for (const command of serverCommands(context)) program.addCommand(command);
+  program.addCommand(keyCommand(context));
+  program.addCommand(tokenCommand(context));
+  program.addCommand(hostDataCommand(context));
   program.commandsGroup("Talk to an API:");
   const ofVms = [submitCommand, lsCommand, getCommand, rmCommand, retryCommand, consoleCommand, eventsCommand];
-  for (const define of [...ofVms, hostsCommand]) program.addCommand(define(context));
+  for (const define of [...ofVms, policyCommand, hostsCommand]) program.addCommand(define(context));
   program.commandsGroup("More:");
   program.addCommand(versionCommand(context, own));
   program.addCommand(completionCommand(context, () => program));

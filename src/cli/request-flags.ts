@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { ATTEMPTS_MAX } from "../contract/limits.ts";
+import { TEE_NEEDS } from "../contract/placement.ts";
 import { PRIORITY_CLASSES, type VmRequest } from "../contract/vm-request.ts";
 import { choice } from "./choice.ts";
 import { UsageError } from "./cli-error.ts";
@@ -25,6 +26,15 @@ const common: readonly RequestFlag[] = [
   { field: "name", flags: "--name <name>", about: "a name for people", kind: "text" },
   { field: "labels", flags: "--label <name=value>", about: "a label (repeat it)", kind: "labels" },
   { field: "pool", flags: "--pool <pool>", about: "the pool of hosts to run in", kind: "text" },
+  {
+    field: "tee",
+    flags: "--tee <kind>",
+    about: "run only where VMs are confidential: snp, tdx; or none: never confidential",
+    kind: "text",
+    parse: choice(TEE_NEEDS),
+  },
+  { field: "gpu", flags: "--gpu", about: "wait for a host whose GPU is free", kind: "yes" },
+  { field: "gpu", flags: "--no-gpu", about: "run without a GPU, also where one is free", kind: "yes" },
   {
     field: "priority",
     flags: "--priority <class>",

@@ -1,6 +1,6 @@
 import { startWorker } from "../worker/start-worker.ts";
 import type { StopMode } from "../worker/worker-stop.ts";
-import { configFrom, serverLogger, startUnlessStopped, untilStopped } from "./server-setup.ts";
+import { configFrom, keepFilesPrivate, serverLogger, startUnlessStopped, untilStopped } from "./server-setup.ts";
 import type { CliContext } from "./terminal.ts";
 
 const STOPPING = {
@@ -11,6 +11,7 @@ const STOPPING = {
 
 /** `drover worker`: until a signal; `mode` is what becomes of its VMs then. */
 export async function runWorker(context: CliContext, mode: StopMode): Promise<void> {
+  keepFilesPrivate();
   const config = configFrom(context);
   const logger = serverLogger(config, "worker", context);
   const worker = await startUnlessStopped(

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { TEE_NEEDS, type TeeNeed } from "../contract/placement.ts";
 import { choice } from "./choice.ts";
 import { newCommand } from "./new-command.ts";
 import type { GlobalOptions } from "./session.ts";
@@ -97,12 +98,18 @@ function explainCommand(context: CliContext): Command {
     about:
       "Prints the full QEMU command that a VM would get with this configuration: Cocos's arguments first, then drover's own. " +
       "With --cocos and a case file: exactly the arguments that Cocos's own code makes of it.",
-    examples: ["drover explain", "drover explain --json", "drover explain --cocos --case case.json --json"],
+    examples: [
+      "drover explain",
+      "drover explain --tee snp   # as on a host with SEV-SNP",
+      "drover explain --cocos --case case.json --json",
+    ],
   })
     .option("--cocos", "what Cocos does, without drover's layer; needs --case")
     .option("--case <file>", "a case of the shape of test/fixtures/goldens/qemu-args.json")
     .option("--result", "for a request that wants a result")
     .addOption(new Option("--on-reboot <what>", "for a request that says so").argParser(choice(["continue", "end"])))
+    .addOption(new Option("--tee <kind>", "as on a host that gives snp, tdx or none").argParser(choice(TEE_NEEDS)))
+    .option("--no-gpu", "for a VM that does not get the GPU")
     .action(async (options: ExplainFlags, command: Command) => {
       const { json } = command.optsWithGlobals<GlobalOptions>();
       return (await import("./explain.ts")).explain(context, {
@@ -111,6 +118,8 @@ function explainCommand(context: CliContext): Command {
         caseFile: options.case,
         result: options.result === true,
         onReboot: options.onReboot ?? "continue",
+        tee: options.tee,
+        gpu: options.gpu,
       });
     });
 }
@@ -145,6 +154,8 @@ interface ExplainFlags {
   readonly case?: string;
   readonly result?: boolean;
   readonly onReboot?: "continue" | "end";
+  readonly tee?: TeeNeed;
+  readonly gpu: boolean;
 }
 
 /** `--url` means nothing to a command that asks no API, and `--json` to one that runs until it is stopped. */

@@ -19,6 +19,11 @@ export function configFrom(context: CliContext): Config {
   return config;
 }
 
+/** What this process and its children make from here on is their user's only, whatever the shell's umask is. */
+export function keepFilesPrivate(): void {
+  process.umask(0o077);
+}
+
 /** One warning about the configuration, broken at the screen's width. */
 export function warningText({ field, message }: FieldProblem, { errPaint, columns }: Terminal): string {
   const [first = "", ...more] = wrap(printable(`${field}: ${message}`), columns - 9);
@@ -64,12 +69,15 @@ export async function startUnlessStopped<T>(
 /** An error of a start in the user's words: which setting mends it. */
 export function startError(error: unknown, config: Config): unknown {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
-  const at = `${config.http.host}:${config.http.port}`;
+  const isGrpc = error instanceof Error && "port" in error && error.port === config.grpc.port;
+  const prefix = isGrpc ? "MANAGER_GRPC" : "MANAGER_HTTP";
+  const { host, port } = isGrpc ? config.grpc : config.http;
+  const at = `${host}:${port}`;
   if (code === "EADDRINUSE") {
     return new CliError(`another program listens on ${at}`, {
       code: "port_in_use",
       exitCode: EXIT.usage,
-      hint: "Stop it (`ss -ltnp` shows it), or take another port with MANAGER_HTTP_PORT.",
+      hint: `Stop it (\`ss -ltnp\` shows it), or take another port with ${prefix}_PORT.`,
       cause: error,
     });
   }
@@ -77,7 +85,7 @@ export function startError(error: unknown, config: Config): unknown {
     return new CliError(`cannot listen on ${at} (${code})`, {
       code: "cannot_listen",
       exitCode: EXIT.usage,
-      hint: "Check MANAGER_HTTP_HOST and MANAGER_HTTP_PORT.",
+      hint: `Check ${prefix}_HOST and ${prefix}_PORT.`,
       cause: error,
     });
   }

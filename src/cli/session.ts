@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { ApiClient } from "./client/api-client.ts";
 import { resolveApiUrl } from "./client/api-url.ts";
+import { readClientAccess } from "./client/client-access.ts";
 import type { CliContext } from "./terminal.ts";
 
 /** The options that every client command takes, before or after its name. */
@@ -18,7 +19,12 @@ export interface Session {
 
 export function openSession(command: Command, context: CliContext, signal: AbortSignal = context.signal): Session {
   const { url, json } = command.optsWithGlobals<GlobalOptions>();
-  return { api: new ApiClient({ baseUrl: resolveApiUrl(url, context.env), signal }), json: json === true };
+  const baseUrl = resolveApiUrl(url, context.env);
+  const { terminal, env } = context;
+  const access = readClientAccess(env, baseUrl, (message) =>
+    terminal.err(`${terminal.errPaint.yellow("warning:")} ${message}\n`),
+  );
+  return { api: new ApiClient({ baseUrl, signal, access }), json: json === true };
 }
 
 /** One JSON document on one line. */

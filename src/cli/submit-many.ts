@@ -62,6 +62,9 @@ export async function submitMany(
   outcome.finish();
 }
 
+/** Who is refused once is refused for every line. */
+const CALLER_REFUSED = new Set(["unauthenticated", "forbidden"]);
+
 class ManyOutcome {
   readonly #total: number;
   readonly #plan: SubmitPlan;
@@ -87,7 +90,8 @@ class ManyOutcome {
   }
 
   refused({ line }: InputRequest, error: unknown): void {
-    if (!(error instanceof CliError) || error.exitCode === EXIT.unreachable) throw error;
+    if (!(error instanceof CliError) || error.exitCode === EXIT.unreachable || CALLER_REFUSED.has(error.code))
+      throw error;
     this.#refusedCount += 1;
     this.#exitCodes.add(error.exitCode);
     const { code, exitCode, problems, hint } = error;

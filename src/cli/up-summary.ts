@@ -13,13 +13,18 @@ export interface UpFacts {
   readonly hasKvm: boolean;
   /** Where the API listens. */
   readonly url: string;
+  /** Where gRPC clients reach it. */
+  readonly grpcUrl: string;
   readonly hostId: string;
   /** What becomes of the VMs at the end. */
   readonly mode: "keep" | "stop";
 }
 
 /** What runs where, once everything runs. */
-export function upSummary({ config, redis, hasKvm, url, hostId, mode }: UpFacts, { paint, columns }: Terminal): string {
+export function upSummary(
+  { config, redis, hasKvm, url, grpcUrl, hostId, mode }: UpFacts,
+  { paint, columns }: Terminal,
+): string {
   const { first, last } = config.qemu.hostFwdRange;
   const slots = config.manager.maxVms > 0 ? `${config.manager.maxVms} VMs at a time` : "as many VMs as there are ports";
   const line = (label: string, value: string) => {
@@ -32,6 +37,7 @@ export function upSummary({ config, redis, hasKvm, url, hostId, mode }: UpFacts,
   return `${[
     paint.bold("drover is up"),
     ...line("API", url),
+    ...line("gRPC", `${new URL(grpcUrl).host}, for cocos-cli`),
     ...line("Dashboard", `${url}/board`),
     ...line("API docs", `${url}/docs`),
     ...line("Worker", `${hostId}, ${slots}, ports ${first}-${last}`),

@@ -12,7 +12,14 @@ import { startWorker } from "../worker/start-worker.ts";
 import type { StartedWorker } from "../worker/worker-stop.ts";
 import { CliError } from "./cli-error.ts";
 import { EXIT } from "./exit-codes.ts";
-import { configFrom, serverLogger, startError, startUnlessStopped, untilStopped } from "./server-setup.ts";
+import {
+  configFrom,
+  keepFilesPrivate,
+  serverLogger,
+  startError,
+  startUnlessStopped,
+  untilStopped,
+} from "./server-setup.ts";
 import type { CliContext } from "./terminal.ts";
 import { upSummary } from "./up-summary.ts";
 
@@ -20,6 +27,7 @@ const LOOPBACK = "127.0.0.1";
 
 /** `drover up`: everything on this machine, until a signal; `mode` is what becomes of the VMs then. */
 export async function runUp(context: CliContext, mode: "keep" | "stop"): Promise<void> {
+  keepFilesPrivate();
   const asked = configFrom(context);
   await ensureStateDir(asked.stateDir);
   await using scope = new Scope();
@@ -40,7 +48,10 @@ export async function runUp(context: CliContext, mode: "keep" | "stop"): Promise
     scope.own(worker, stop);
     const hasKvm = await mayUseKvm();
     await context.terminal.out(
-      upSummary({ config, redis, hasKvm, url: api.url, hostId: worker.hostId, mode }, context.terminal),
+      upSummary(
+        { config, redis, hasKvm, url: api.url, grpcUrl: api.grpcUrl, hostId: worker.hostId, mode },
+        context.terminal,
+      ),
     );
   } catch (error) {
     throw startError(error, config);

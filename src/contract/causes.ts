@@ -63,6 +63,12 @@ export const CAUSES = {
     means: "The QEMU binary or qemu-img does not exist on the host or may not be run.",
     action: "Install QEMU (Debian: qemu-system-x86 and qemu-utils), or mend MANAGER_QEMU_BIN_PATH.",
   },
+  privileges_missing: {
+    retry: "requeue",
+    fault: "host",
+    means: "QEMU could not be started as the user, or by sudo with the rights, that the host is set to.",
+    action: "See DROVER_QEMU_USER and MANAGER_QEMU_USE_SUDO; `drover doctor` on the host says what is missing.",
+  },
   kvm_unavailable: {
     retry: "requeue",
     fault: "host",
@@ -73,19 +79,32 @@ export const CAUSES = {
     retry: "requeue",
     fault: "host",
     means: "This QEMU or host does not know the CPU model.",
-    action: "Choose another MANAGER_QEMU_CPU; `qemu-system-x86_64 -cpu help` lists them.",
+    action: "Choose another MANAGER_QEMU_CPU; `qemu-system-x86_64 -cpu help` lists them. TDX guests need `host`.",
   },
   tee_unsupported: {
     retry: "requeue",
     fault: "host",
     means: "SEV-SNP or TDX was asked for and host or QEMU cannot give it.",
-    action: "Check firmware, kernel and QEMU version, or set MANAGER_QEMU_ENABLE_SEV_SNP / _TDX to false.",
+    action:
+      "`drover doctor` names what is missing (firmware, kernel, QEMU); the C-bit is set by MANAGER_QEMU_SEV_SNP_CBITPOS. Or set MANAGER_QEMU_ENABLE_SEV_SNP / _TDX to false.",
+  },
+  tee_exhausted: {
+    retry: "backoff",
+    fault: "host",
+    means: "All keys of the host for confidential VMs (SEV-SNP: ASIDs; TDX: key ids) are in use.",
+    action: "Lower MANAGER_MAX_VMS to their number, or give SEV-SNP more ASIDs in the firmware's set-up.",
   },
   device_unavailable: {
     retry: "requeue",
     fault: "host",
     means: "A device of the host that the VM needs (GPU, vhost, tun) is absent or busy.",
-    action: "Check the device and its driver; for a GPU that it is bound to vfio-pci.",
+    action: "Check the device and its driver; `drover doctor` says what keeps a GPU from VMs.",
+  },
+  gpu_busy: {
+    retry: "requeue",
+    fault: "host",
+    means: "Somebody else uses the GPU of the host; the host gives it to no VM for a minute.",
+    action: "Find who has it open with `fuser -v /dev/vfio/*`. The VM waits in the queue for a GPU that is free.",
   },
   memory_exhausted: {
     retry: "backoff",
@@ -115,7 +134,7 @@ export const CAUSES = {
     retry: "backoff",
     fault: "host",
     means: "The host ran out of processes, file descriptors or similar.",
-    action: "Raise the limits of the worker's unit (LimitNOFILE, TasksMax).",
+    action: "Raise the limits of the worker's unit (LimitNOFILE, TasksMax; with a GPU LimitMEMLOCK=infinity).",
   },
   qemu_option_invalid: {
     retry: "never",

@@ -20,6 +20,7 @@ export const ERROR_CATALOGUE = {
   not_retryable: { status: 409, title: "The VM is not in a state that can be retried" },
   secrets_gone: { status: 409, title: "The secrets of this VM are already deleted" },
   host_alive: { status: 409, title: "The host lives, so it cannot be forgotten" },
+  no_worker_here: { status: 409, title: "The machine that was called has no worker" },
   policy_unavailable: { status: 409, title: "There is no attestation policy for this VM" },
   vm_gone: { status: 410, title: "The VM ended long ago and its record was deleted" },
   request_timeout: { status: 408, title: "The request did not arrive in time" },

@@ -46,6 +46,7 @@ export const HostView = z.strictObject({
   ports: z.strictObject({ first: z.int(), last: z.int() }).nullable(),
   tee: z.string().nullable(),
   accel: z.string().nullable(),
+  gpu: z.string().nullable().describe("PCI address of the GPU that one VM at a time gets."),
   startedAt: time.nullable().describe("When its worker was started."),
 });
 export type HostView = z.infer<typeof HostView>;

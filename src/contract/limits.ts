@@ -14,6 +14,10 @@ export const LABEL_KEY_MAX_CHARS = 63;
 export const LABEL_VALUE_MAX_CHARS = 255;
 export const NAME_MAX_CHARS = 128;
 export const POOL_MAX_CHARS = 40;
+/** Subjects of certificates become owners, and they are long. */
+export const OWNER_MAX_CHARS = 200;
+/** What an operator writes beside a token, to know it again. */
+export const TOKEN_LABEL_MAX_CHARS = 100;
 export const IDEMPOTENCY_KEY_MAX_CHARS = 255;
 export const PROBE_TEXT_MAX_CHARS = 200;
 /** TTL, queue and boot limits: a year is longer than any computation and far below timer and Redis limits. */

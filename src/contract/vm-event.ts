@@ -18,7 +18,7 @@ export const EVENT_CATALOGUE = {
   "vm.queued": {
     when: "The request was accepted, or a VM went back to the queue without using an attempt, or was retried by hand.",
     data: z.strictObject({
-      pool: z.string().describe("Where it waits."),
+      pool: z.string().describe("The pool that was asked for."),
       reason: z.enum(["accepted", "requeued", "released", "retried_by_hand", "host_lost", "host_forgotten"]),
       cause: cause.optional(),
       delayMs: delayMs.optional(),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { AttestationRecord } from "./attestation-record.ts";
 import { CAUSE_CODES } from "./causes.ts";
 import { PRIORITY_CLASSES, VmSpec } from "./vm-request.ts";
 import { VM_STATES } from "./vm-state.ts";
@@ -74,7 +75,11 @@ export const VmRecord = z.object({
   retryAtMs: ms.optional(),
   tee: z.string().optional(),
   accel: z.string().optional(),
+  /** PCI address of the GPU that the last launch got. */
+  gpu: z.string().optional(),
   command: z.string().optional(),
+  /** Of a shape that this version does not know: as if there were none. */
+  attestation: json(AttestationRecord).optional().catch(undefined),
   endReason: z.string().optional(),
   cause: json(CauseRecord).optional(),
   result: json(ResultRecord).optional(),

@@ -13,6 +13,7 @@ import {
   POOL_MAX_CHARS,
   PROBE_TEXT_MAX_CHARS,
 } from "./limits.ts";
+import { TEE_NEEDS } from "./placement.ts";
 
 export const PRIORITY_CLASSES = ["high", "normal", "low"] as const;
 export type PriorityClass = (typeof PRIORITY_CLASSES)[number];
@@ -85,6 +86,14 @@ const publicShape = {
     .max(POOL_MAX_CHARS)
     .regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, "a pool name has lower-case letters, digits and inner dashes")
     .optional(),
+  tee: z
+    .enum(TEE_NEEDS)
+    .optional()
+    .describe("Run only on a host with this technology; `none`: without any. Left out: what the host has."),
+  gpu: z
+    .boolean()
+    .optional()
+    .describe("True: wait for a host whose GPU is free. False: never get one. Left out: gets it where it is free."),
   priority: z.enum(PRIORITY_CLASSES).optional(),
   ttl: duration
     .optional()

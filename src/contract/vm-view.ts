@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { CAUSE_CODES } from "./causes.ts";
 import { LIST_PAGE_DEFAULT, LIST_PAGE_MAX } from "./limits.ts";
+import { Owner } from "./owner.ts";
 import { PRIORITY_CLASSES, VmSpec } from "./vm-request.ts";
 import { VM_STATES } from "./vm-state.ts";
 
@@ -32,7 +33,9 @@ export const VmView = z.strictObject({
     .enum(VM_STATES)
     .describe("A VM whose removal was asked for and whose host is unreachable is `stopping` until its end is proved."),
   owner: z.string(),
-  pool: z.string(),
+  pool: z
+    .string()
+    .describe("The pool that was asked for; what the VM needs besides stands in `spec.tee` and `spec.gpu`."),
   priority: z.enum(PRIORITY_CLASSES),
   spec: VmSpec.describe("The request without its secrets."),
   hasSecrets: z.boolean(),
@@ -51,6 +54,11 @@ export const VmView = z.strictObject({
     .describe("What a client connects to while the VM lives."),
   tee: z.string().nullable(),
   accel: z.string().nullable(),
+  gpu: z.string().nullable().describe("PCI address of the GPU that the last launch got."),
+  hostData: z
+    .string()
+    .nullable()
+    .describe("HOST_DATA of the last launch's attestation reports in hex: the SHA-256 digest of `spec` (SEV-SNP)."),
   createdAt: time,
   stateSince: time,
   runningAt: time.nullable(),
@@ -92,8 +100,9 @@ export const ListQuery = z.strictObject({
     .union([z.enum(VM_STATES), z.array(z.enum(VM_STATES))])
     .optional()
     .describe("One state, or several (repeat the parameter)."),
-  pool: z.string().optional(),
+  pool: z.string().optional().describe("The pool that was asked for, whatever the VM needs besides."),
   host: z.string().optional(),
+  owner: Owner.optional().describe("Whose VMs; without it an operator sees those of all owners."),
   cause: z.enum(CAUSE_CODES).optional(),
   label: z
     .union([z.string(), z.array(z.string())])

@@ -1,14 +1,21 @@
 import type { Logger } from "pino";
+import type { CoseSigner } from "../attestation/cose-sign.ts";
 import type { EventFeed } from "../queue/event-feed.ts";
 import type { EventLog } from "../queue/event-log.ts";
 import type { HostRegistry } from "../queue/host-registry.ts";
 import type { LiveConsole } from "../queue/live-console.ts";
 import type { LostVms } from "../queue/lost-vms.ts";
+import type { SessionStore } from "../queue/session-store.ts";
+import type { TokenStore } from "../queue/token-store.ts";
 import type { VmQueue } from "../queue/vm-queue.ts";
 import type { VmStore } from "../queue/vm-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
-import type { SecretKeys } from "../runtime/secret-keys.ts";
-import type { Identify } from "./principal.ts";
+import type { KeyRing } from "../runtime/key-ring.ts";
+import type { ListenersTls } from "../runtime/tls/listener-tls.ts";
+import type { Audit } from "./access/audit.ts";
+import type { Authenticator } from "./access/authenticator.ts";
+import type { Allowance } from "./access/rate-limit.ts";
+import type { Identify, Principal } from "./principal.ts";
 import type { RedisGate } from "./redis-gate.ts";
 import type { VmWatch } from "./vm-watch.ts";
 
@@ -31,6 +38,8 @@ export interface StreamLimits {
   readonly consoleClientsMax: number;
   /** How often a followed console is read while it moves; a quiet one is read less often. */
   readonly consolePollMs: number;
+  /** An open answer is cut this soon after its reader's token has been removed, or a little later. */
+  readonly recheckCallerMs: number;
   /** A wait looks at the record at least this often, should an event have been missed. */
   readonly recheckMs: number;
 }
@@ -42,6 +51,7 @@ export const DEFAULT_STREAM_LIMITS: StreamLimits = {
   eventClientsMax: 256,
   consoleClientsMax: 64,
   consolePollMs: 250,
+  recheckCallerMs: 30_000,
   recheckMs: 5_000,
 };
 
@@ -60,8 +70,19 @@ export interface ApiDeps {
   readonly liveConsole: LiveConsole;
   readonly gate: RedisGate;
   readonly watch: VmWatch;
-  readonly secretKeys: SecretKeys | undefined;
+  readonly keyRing: KeyRing;
+  /** Signs attestation policies; undefined: they are not signed. */
+  readonly policySigner: CoseSigner | undefined;
   readonly identify: Identify;
+  readonly authenticator: Authenticator;
+  readonly audit: Audit;
+  /** What a caller may still ask by the limit of requests. */
+  readonly allowance: (principal: Principal, from: { readonly remote: string }) => Allowance | undefined;
+  readonly tokens: TokenStore;
+  /** Logins of browsers. */
+  readonly sessions: SessionStore;
+  /** Certificates of the listeners, in their newest state. */
+  readonly tls: ListenersTls;
   readonly limits: StreamLimits;
   readonly newVmId: () => string;
 }

@@ -3,6 +3,9 @@ import fastifySwaggerUi from "@fastify/swagger-ui";
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from "fastify";
 import { serializerCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { REQUEST_MAX_BYTES } from "../contract/limits.ts";
+import { auditHook } from "./access/audit-hook.ts";
+import { rateHeaders } from "./access/rate-headers.ts";
+import { accessRules } from "./access/rules.ts";
 import type { ApiDeps } from "./api-deps.ts";
 import { boardPages } from "./board.ts";
 import { closingReply } from "./closing-reply.ts";
@@ -10,9 +13,12 @@ import { errorReply, replyWithProblem } from "./error-reply.ts";
 import { httpServerFactory, refuseConnection } from "./http-server.ts";
 import { jsonBody } from "./json-body.ts";
 import { openapi } from "./openapi.ts";
+import { pageRoutes } from "./pages/page-routes.ts";
+import { sameOriginHook } from "./pages/same-origin.ts";
 import { principalHook } from "./principal.ts";
 import { requestLog } from "./request-log.ts";
 import { originHook } from "./request-origin.ts";
+import { attestationPolicyRoute } from "./routes/attestation-policy.ts";
 import { consoleRoute } from "./routes/console.ts";
 import { eventsRoute } from "./routes/events.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -30,7 +36,7 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }), // requests are logged by `requestLog`
-    serverFactory: httpServerFactory(config.http),
+    serverFactory: httpServerFactory(config.http, deps.tls.http),
     clientErrorHandler: refuseConnection,
     frameworkErrors: (error, request, reply) => replyWithProblem(error, request, reply),
     bodyLimit: REQUEST_MAX_BYTES,
@@ -49,7 +55,9 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
     endUnusedConnections();
   });
 
+  await app.register(accessRules);
   await app.register(requestLog);
+  await app.register(auditHook, { audit: deps.audit });
   await app.register(securityHeaders);
   await app.register(errorReply);
   await app.register(originHook, {
@@ -57,7 +65,9 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
     hosts: config.allowedHosts,
     origins: config.allowedOrigins,
   });
+  await app.register(sameOriginHook);
   await app.register(closingReply, { closing: closing.signal });
+  await app.register(rateHeaders, { allowance: deps.allowance });
   await app.register(principalHook, { identify: deps.identify });
   await app.register(jsonBody);
 
@@ -66,6 +76,7 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
   await app.register(vmRoutes, { deps });
   await app.register(hostRoutes, { deps });
   await app.register(consoleRoute, { deps, closing: closing.signal });
+  await app.register(attestationPolicyRoute, { deps });
   await app.register(eventsRoute, { deps, closing: closing.signal });
   await app.register(healthRoutes, { deps });
   await app.register(fastifySwaggerUi, {
@@ -79,5 +90,6 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
     },
   });
   await app.register(boardPages, deps);
+  await app.register(pageRoutes, { deps });
   return app;
 }

@@ -15,6 +15,8 @@ const ShownSpec = z.object({
   probe: z.object({ type: z.string() }).optional(),
   result: z.boolean().optional(),
   onReboot: z.string().optional(),
+  tee: z.string().optional(),
+  gpu: z.boolean().optional(),
 });
 const ShownData = z.object({
   vmId: z.string(),

@@ -12,6 +12,8 @@ const BOARD_PATH = "/board";
 const POLL_S = 5;
 /** Pools and hosts that appeared elsewhere are looked for this often, and only while somebody looks at the page. */
 const DISCOVER_EVERY_MS = 3_000;
+/** Bull Board fails on a null byte in a query; none of its addresses has a control character. */
+const ESCAPED_CONTROL = /%[01][0-9a-f]/i;
 
 type BoardQueue = ReturnType<VmQueue["boardQueues"]>[number];
 
@@ -28,7 +30,10 @@ export async function boardPages(
     options: {
       uiConfig: {
         boardTitle: "drover",
-        miscLinks: [{ text: "API", url: "/docs" }],
+        miscLinks: [
+          { text: "First page, log out", url: "/" },
+          { text: "API", url: "/docs" },
+        ],
         hideDocsLink: true,
         jobDetails: { defaultTab: "Progress" }, // the VM's state as it is now
         showWorkers: false, // saves a CLIENT LIST per poll; drover's workers are no BullMQ processors
@@ -47,6 +52,9 @@ export async function boardPages(
         "method_not_allowed",
         "the dashboard is for looking only; remove and retry VMs through /v1/vms",
       );
+    }
+    if (ESCAPED_CONTROL.test(request.url)) {
+      throw new DroverError("invalid_request", "the address holds a control character");
     }
     if (performance.now() - discoveredAtMs < DISCOVER_EVERY_MS || !isBoardApi(request.url)) return;
     discoveredAtMs = performance.now();

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
+import type { CoseSigner } from "../attestation/cose-sign.ts";
 import { openRedis, type RedisClient } from "../queue/connection.ts";
 import { EventFeed } from "../queue/event-feed.ts";
 import { EventLog } from "../queue/event-log.ts";
@@ -9,16 +10,22 @@ import { LiveConsole } from "../queue/live-console.ts";
 import { LostVms } from "../queue/lost-vms.ts";
 import { Reaper } from "../queue/reaper.ts";
 import { redisKeys } from "../queue/redis-keys.ts";
+import { SessionStore } from "../queue/session-store.ts";
 import { Sweeper } from "../queue/sweeper.ts";
+import { TokenStore } from "../queue/token-store.ts";
 import { VmQueue } from "../queue/vm-queue.ts";
 import { VmStore } from "../queue/vm-store.ts";
 import { VmUpkeep } from "../queue/vm-upkeep.ts";
 import type { Config } from "../runtime/config-shape.ts";
+import type { KeyRing } from "../runtime/key-ring.ts";
 import type { Scope } from "../runtime/scope.ts";
-import type { SecretKeys } from "../runtime/secret-keys.ts";
+import type { ListenersTls } from "../runtime/tls/listener-tls.ts";
 import { DROVER_VERSION } from "../runtime/version.ts";
+import { AccessControl } from "./access/access-control.ts";
+import { auditLog } from "./access/audit.ts";
+import { requestCredentials } from "./access/request-credentials.ts";
 import { type ApiDeps, type BuildInfo, DEFAULT_STREAM_LIMITS, type StreamLimits } from "./api-deps.ts";
-import { type Identify, LOCAL_OPERATOR } from "./principal.ts";
+import type { Identify } from "./principal.ts";
 import { RedisGate } from "./redis-gate.ts";
 import { VmWatch } from "./vm-watch.ts";
 
@@ -29,6 +36,10 @@ export interface ApiOptions {
   readonly build?: Partial<BuildInfo>;
   readonly identify?: Identify;
   readonly limits?: Partial<StreamLimits>;
+  /** Signs attestation policies; without it they are not signed. */
+  readonly policySigner?: CoseSigner | undefined;
+  /** Without TLS when left out. */
+  readonly tls?: ListenersTls;
 }
 
 /** As Cocos says it of a binary that was built without these. */
@@ -40,16 +51,11 @@ const SILENCE_MAX_MS = 200;
 const CLOSE_MAX_MS = 500;
 
 /** The parts that the API stands on. All connect in the background and are closed with the scope. */
-export function connectApi(
-  options: ApiOptions & { readonly secretKeys: SecretKeys | undefined },
-  scope: Scope,
-): ApiDeps {
+export function connectApi(options: ApiOptions & { readonly keyRing: KeyRing }, scope: Scope): ApiDeps {
   const { config, logger } = options;
-  const { url, prefix, commandTimeoutMs } = config.redis;
+  const { prefix, commandTimeoutMs } = config.redis;
   const open = (role: "api" | "blocking", name: string): RedisClient =>
-    scope.own(openRedis({ url, role, name, logger, ...(role === "api" ? { commandTimeoutMs } : {}) }), (client) =>
-      client.disconnect(),
-    );
+    scope.own(openRedis({ ...config.redis, role, name, logger }), (client) => client.disconnect());
   const keys = redisKeys(prefix);
   const redis = open("api", "drover-api");
   const store = new VmStore({ redis, keys, eventsMax: config.eventsMax, keep: config.keep });
@@ -74,6 +80,9 @@ export function connectApi(
   const lostVms = new LostVms({ redis, keys, eventsMax: config.eventsMax, keep: config.keep });
   const reaper = scope.own(new Reaper({ hosts, lostVms, logger }), (running) => closeSoon(running.stop()));
   reaper.start();
+  const tokens = new TokenStore({ redis, keys });
+  const sessions = new SessionStore({ redis, keys });
+  const access = new AccessControl({ config, tokens, sessions, gate, logger });
   watch.start();
   void eventFeed.start();
   return {
@@ -81,8 +90,15 @@ export function connectApi(
     logger,
     build: { ...UNKNOWN_BUILD, ...options.build },
     instanceId: config.manager.instanceId === "" ? randomUUID() : config.manager.instanceId,
-    secretKeys: options.secretKeys,
-    identify: options.identify ?? (() => LOCAL_OPERATOR),
+    keyRing: options.keyRing,
+    policySigner: options.policySigner,
+    identify: options.identify ?? ((request) => access.identify(requestCredentials(request))),
+    authenticator: access,
+    audit: auditLog(logger),
+    allowance: (principal, from) => access.allowance(principal, from),
+    tokens,
+    tls: options.tls ?? { http: undefined, grpc: undefined },
+    sessions,
     limits: { ...DEFAULT_STREAM_LIMITS, ...options.limits },
     store,
     queue,

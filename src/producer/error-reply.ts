@@ -1,19 +1,37 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from "fastify";
 import fp from "fastify-plugin";
-import { DroverError } from "../contract/errors.ts";
+import { DroverError, type ErrorCode } from "../contract/errors.ts";
+import { replyWithPage, wantsPage } from "./pages/error-page.ts";
 import { PROBLEM_TYPE, retryAfterS, toDroverError, toProblem } from "./problem.ts";
+
+/** What requests were refused with, for the audit. */
+const codes = new WeakMap<FastifyRequest, ErrorCode>();
+
+/** The code of the problem that a request was answered with; undefined when there was none. */
+export function problemCodeOf(request: FastifyRequest): ErrorCode | undefined {
+  return codes.get(request);
+}
 
 const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/** Answers with the problem document of an error; the one place that does. Unexpected errors are logged here, once. */
+/**
+ * Answers with the problem document of an error, or its page where a person looks; the one place that does. Unexpected
+ * errors are logged here, once.
+ */
 export function replyWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const known = toDroverError(error);
+  codes.set(request, known.code);
   if (known.code === "internal_error") request.log.error({ err: error }, "a request failed unexpectedly");
   else if (known.cause !== undefined)
     request.log.debug({ code: known.code, err: known.cause }, "a request was refused");
   const retryAfter = retryAfterS(known.code);
+  if (known.code === "unauthenticated") reply.header("www-authenticate", 'Bearer realm="drover"');
   if (retryAfter !== undefined) reply.header("retry-after", String(retryAfter));
   const problem = toProblem(known, { id: request.id, path: pathOf(request) });
+  if (wantsPage(request)) {
+    replyWithPage(problem, request, reply);
+    return;
+  }
   // Sent as text: the response schemas are for successes, and an error must not fail once more.
   reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
 }

@@ -32,14 +32,15 @@ export function openingFrame(position: string): string {
 }
 
 export interface EventFilter {
-  readonly owner: string;
+  /** Undefined: everybody's events. */
+  readonly owner: string | undefined;
   readonly types: readonly string[] | undefined;
   readonly vmIds: readonly string[] | undefined;
 }
 
 export function passes(event: CloudEvent, { owner, types, vmIds }: EventFilter): boolean {
   return (
-    event.owner === owner &&
+    (owner === undefined || event.owner === owner) &&
     (types === undefined || types.includes(event.type)) &&
     (vmIds === undefined || vmIds.includes(event.subject))
   );

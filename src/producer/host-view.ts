@@ -26,6 +26,7 @@ export function toHostView(host: KnownHost, held: readonly HeldVm[]): HostView {
     ports: description?.ports ?? null,
     tee: description?.tee ?? null,
     accel: description?.accel ?? null,
+    gpu: description?.gpu ?? null,
     startedAt: description === undefined ? null : time(description.startedAtMs),
   };
 }

@@ -1,19 +1,21 @@
-import { readFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener, type Server, type ServerOptions } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { FastifyServerFactory } from "fastify";
 import { DroverError, type ErrorCode } from "../contract/errors.ts";
 import type { ListenerConfig } from "../runtime/config-shape.ts";
+import type { ListenerTls } from "../runtime/tls/listener-tls.ts";
 import { PROBLEM_TYPE, toProblem } from "./problem.ts";
 
 /** Open connections at most: far above what an API needs, below usual limits of file descriptors. */
 const CONNECTIONS_MAX = 4_000;
 /** Node looks for overdue requests only this often; its default of 30 s would stretch every limit by as much. */
 const OVERDUE_CHECK_MS = 1_000;
+/** Node waits two minutes for a handshake; until it is done no other limit counts. */
+const HANDSHAKE_MAX_MS = 10_000;
 
-/** Makes the listener: bounds in time and size, and TLS when a certificate is configured. */
-export function httpServerFactory(config: ListenerConfig): FastifyServerFactory {
+/** Makes the listener: bounds in time and size, and TLS where there are certificates, in their newest state. */
+export function httpServerFactory(config: ListenerConfig, tls: ListenerTls | undefined): FastifyServerFactory {
   return (handler) => {
     const options = {
       ...(config.maxHeaderBytes > 0 ? { maxHeaderSize: config.maxHeaderBytes } : {}),
@@ -23,47 +25,34 @@ export function httpServerFactory(config: ListenerConfig): FastifyServerFactory 
       connectionsCheckingInterval: OVERDUE_CHECK_MS,
       insecureHTTPParser: false,
     };
-    const tls = tlsOptions(config);
-    const server: Server =
-      tls === undefined ? createServer(options, handler) : createTlsServer({ ...options, ...tls }, handler);
+    const server: Server = tls === undefined ? createServer(options, handler) : tlsServer({ options, tls, handler });
     server.setTimeout(config.writeTimeoutMs);
     server.maxConnections = CONNECTIONS_MAX;
     return server;
   };
 }
 
+function tlsServer({
+  options,
+  tls,
+  handler,
+}: {
+  options: ServerOptions;
+  tls: ListenerTls;
+  handler: RequestListener;
+}): Server {
+  const server = createTlsServer({ ...options, ...tls.context, handshakeTimeout: HANDSHAKE_MAX_MS }, handler);
+  server.once(
+    "close",
+    tls.onChange(() => server.setSecureContext(tls.context)),
+  );
+  return server;
+}
+
 /** Headers are part of the request, so its limit bounds them too; Node refuses to start otherwise. 0 is no limit. */
 function headersTimeoutMs({ readHeaderTimeoutMs, readTimeoutMs }: ListenerConfig): number {
   if (readTimeoutMs === 0 || readHeaderTimeoutMs === 0) return readHeaderTimeoutMs;
   return Math.min(readHeaderTimeoutMs, readTimeoutMs);
-}
-
-export function usesTls({ serverCert, serverKey }: ListenerConfig): boolean {
-  return serverCert !== "" || serverKey !== "";
-}
-
-function tlsOptions(config: ListenerConfig) {
-  if (!usesTls(config)) return undefined;
-  const clientCa = readPem(config.clientCaCerts, "MANAGER_HTTP_CLIENT_CA_CERTS");
-  const serverCa = readPem(config.serverCaCerts, "MANAGER_HTTP_SERVER_CA_CERTS");
-  return {
-    cert: readPem(config.serverCert, "MANAGER_HTTP_SERVER_CERT"),
-    key: readPem(config.serverKey, "MANAGER_HTTP_SERVER_KEY"),
-    ca: [clientCa, serverCa].filter((ca) => ca !== undefined),
-    requestCert: clientCa !== undefined,
-    rejectUnauthorized: clientCa !== undefined,
-    minVersion: "TLSv1.2" as const,
-  };
-}
-
-/** The variables hold a path, or the PEM text itself, as with Cocos. */
-function readPem(value: string, name: string): string | undefined {
-  if (value === "" || value.includes("-----BEGIN ")) return value === "" ? undefined : value;
-  try {
-    return readFileSync(value, "utf8");
-  } catch (cause) {
-    throw new DroverError("config_invalid", `${name}: the file ${value} cannot be read`, { cause });
-  }
 }
 
 const PARSER_CODES: Readonly<Record<string, readonly [code: ErrorCode, detail: string]>> = {

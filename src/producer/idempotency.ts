@@ -1,3 +1,4 @@
+import { canonicalJson } from "../contract/canonical-json.ts";
 import { DroverError } from "../contract/errors.ts";
 import { IDEMPOTENCY_KEY_MAX_CHARS } from "../contract/limits.ts";
 import { hasSecrets, type VmSecrets, type VmSpec } from "../contract/vm-request.ts";
@@ -36,12 +37,4 @@ export function isDigestOf(digest: string, request: SplitRequest, keys: SecretKe
   if (keyId === undefined || keys === undefined || !keys.byId.has(keyId))
     return digest === requestDigest(request, keys);
   return digest === keyedDigest(keys, keyId, canonicalJson(request));
-}
-
-/** JSON with the names of every object in one order. */
-export function canonicalJson(value: unknown): string {
-  return JSON.stringify(value, (_name, part: unknown) => {
-    if (typeof part !== "object" || part === null || Array.isArray(part)) return part;
-    return Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)));
-  });
 }

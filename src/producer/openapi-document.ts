@@ -22,6 +22,7 @@ const SOMETIMES: Readonly<Record<string, Readonly<Record<string, Readonly<Record
 };
 /** Headers that go with a status, whatever the route. */
 const BY_STATUS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "401": { "WWW-Authenticate": "`Bearer`: a token would do." },
   "429": { "Retry-After": "Seconds until another try makes sense." },
   "503": { "Retry-After": "Seconds until another try makes sense." },
 };

@@ -76,7 +76,7 @@ export const openapi = fp<{ readonly version: string }>(
       transform: jsonSchemaTransform,
       transformObject: (document) => finishDocument(jsonSchemaTransformObject(document)),
     });
-    app.get("/openapi.json", { schema: { hide: true } }, async (_request, reply) =>
+    app.get("/openapi.json", { schema: { hide: true }, config: { access: "viewer" } }, async (_request, reply) =>
       reply.type("application/json").send(app.swagger()),
     );
   },

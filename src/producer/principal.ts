@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import fp from "fastify-plugin";
-import type { Role } from "../contract/role.ts";
+import { DroverError } from "../contract/errors.ts";
+import { mayAct, type Role } from "../contract/role.ts";
 
 /** On whose behalf a request acts. Every call into the store names the owner. */
 export interface Principal {
@@ -12,8 +13,13 @@ export interface Principal {
   readonly tokenId?: string;
 }
 
-/** Who everybody is until access control exists. */
+/** Who uses the API on this very machine while nobody has to prove anything. */
 export const LOCAL_OPERATOR: Principal = { owner: "local", role: "operator", via: "local" };
+
+/** Whether somebody may see what belongs to an owner. To everybody else it does not exist. */
+export function maySee({ owner, role }: Principal, whose: string): boolean {
+  return role === "operator" || owner === whose;
+}
 
 /** Yields the principal of a request, or throws what the client gets instead of an answer. */
 export type Identify = (request: FastifyRequest) => Principal | Promise<Principal>;
@@ -26,9 +32,19 @@ declare module "fastify" {
 
 const principals = new WeakMap<FastifyRequest, Principal>();
 
+/** Who a request turned out to come from; undefined before that is known, and on a route that asks nobody. */
+export function knownPrincipal(request: FastifyRequest): Principal | undefined {
+  return principals.get(request);
+}
+
+/** Says who came in by a route that asks nobody: the login. */
+export function setPrincipal(request: FastifyRequest, principal: Principal): void {
+  principals.set(request, principal);
+}
+
 /**
- * The one hook that every request passes, on every route that is and will be. A request that reads `principal` without
- * having passed it throws.
+ * The one hook that every request passes, on every route that is and will be: it finds out who asks, and whether its
+ * role is enough for the route's rule. A route that reads `principal` without having a rule throws.
  */
 export const principalHook = fp<{ readonly identify: Identify }>(
   async (app: FastifyInstance, { identify }) => {
@@ -41,8 +57,16 @@ export const principalHook = fp<{ readonly identify: Identify }>(
       },
     });
     app.addHook("onRequest", async (request) => {
-      principals.set(request, await identify(request));
+      const { access = "public" } = request.routeOptions.config; // only what is no route has no rule
+      if (access === "public") return;
+      const principal = await identify(request);
+      principals.set(request, principal);
+      if (mayAct(principal.role, access)) return;
+      throw new DroverError(
+        "forbidden",
+        `this needs the role ${access}, and you (${principal.owner}) are ${principal.role}; an operator gives roles with \`drover token add --role ${access}\``,
+      );
     });
   },
-  { name: "principal" },
+  { name: "principal", dependencies: ["access-rules"] },
 );

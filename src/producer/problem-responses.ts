@@ -8,6 +8,9 @@ interface ProblemResponse {
 
 /** What any route may answer: the checks before it, and what can go wrong on the server. */
 const EVERYWHERE = [
+  "unauthenticated",
+  "forbidden",
+  "too_many_requests",
   "origin_not_allowed",
   "host_not_allowed",
   "internal_error",

@@ -13,6 +13,7 @@ const FRAMEWORK_CODES: Readonly<Record<string, readonly [code: ErrorCode, detail
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ["malformed_body", "the body is not as long as Content-Length says"],
   FST_ERR_CTP_EMPTY_JSON_BODY: ["malformed_body", "the body is empty"],
   FST_ERR_BAD_URL: ["invalid_request", "the path holds a percent sign that is no valid escape"],
+  FST_STATIC_FORBIDDEN_PATH: ["not_found", "there is no such page"],
   FST_ERR_MAX_PARAM_LENGTH: ["uri_too_long", "a part of the path is too long"],
 };
 

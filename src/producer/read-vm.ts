@@ -1,7 +1,7 @@
 import { DroverError } from "../contract/errors.ts";
 import type { VmRecord } from "../contract/vm-record.ts";
 import type { ApiDeps } from "./api-deps.ts";
-import type { Principal } from "./principal.ts";
+import { maySee, type Principal } from "./principal.ts";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -12,7 +12,7 @@ export function toVmId(text: string): string {
   return id;
 }
 
-/** The principal's own VM. Another owner's does not exist for it: `vm_not_found`. `vm_gone` when it was purged. */
+/** The principal's own VM, or any for an operator. Another owner's does not exist for it: `vm_not_found`. `vm_gone` when it was purged. */
 export async function readVm(
   deps: Pick<ApiDeps, "store" | "gate">,
   principal: Principal,
@@ -20,12 +20,12 @@ export async function readVm(
 ): Promise<VmRecord> {
   const record = await deps.gate.run(() => deps.store.get(vmId));
   if (record !== undefined) {
-    if (record.owner !== principal.owner) throw notFound(vmId);
+    if (!maySee(principal, record.owner)) throw notFound(vmId);
     return record;
   }
   const mark = await deps.gate.run(() => deps.store.removalMark(vmId));
   // A tombstone names whose VM it was: a stranger's never existed.
-  throw mark === undefined || (mark.owner !== undefined && mark.owner !== principal.owner)
+  throw mark === undefined || (mark.owner !== undefined && !maySee(principal, mark.owner))
     ? notFound(vmId)
     : gone(vmId);
 }

@@ -39,6 +39,11 @@ export function isRedisFault(error: unknown): boolean {
   return redisFaultOf(error) !== undefined;
 }
 
+/** Of an error of `redisUnavailable`: whether Redis was asked and may have done it. Else it surely has not. */
+export function isInDoubt({ code, cause }: DroverError): boolean {
+  return code === "redis_unavailable" && cause !== undefined && redisFaultOf(cause) !== "refused";
+}
+
 /** The client's view of such an error. */
 export function redisUnavailable(cause?: unknown): DroverError {
   const options = cause === undefined ? {} : { cause };

@@ -1,4 +1,5 @@
-import type { FastifyInstance } from "fastify";
+import type { IncomingMessage } from "node:http";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import fp from "fastify-plugin";
 import { DroverError } from "../contract/errors.ts";
 
@@ -90,24 +91,38 @@ function quoted(value: string | undefined): string {
 /** Checks every request before anything else looks at it. */
 export const originHook = fp<AllowedOrigins>(
   async (app: FastifyInstance, allowed) => {
-    app.addHook("onRequest", async (request) => {
-      const { headers, raw } = request;
-      checkOrigin(
-        {
-          method: request.method,
-          protocol: request.protocol,
-          host: headers.host,
-          origin: headers.origin,
-          fetchSite: single(headers["sec-fetch-site"]),
-          fetchMode: single(headers["sec-fetch-mode"]),
-          localAddress: raw.socket.localAddress,
-        },
-        allowed,
-      );
+    app.addHook("onRequest", async (request, reply) => {
+      try {
+        assertUnambiguous(request.raw);
+        checkOrigin(originOf(request), allowed);
+      } catch (error) {
+        reply.header("connection", "close"); // what follows may have been meant for somebody else, too
+        throw error;
+      }
     });
   },
   { name: "request-origin" },
 );
+
+/** Throws when another server before this one could have read the request differently; Node takes such ones. */
+function assertUnambiguous({ rawHeaders, httpVersionMajor, url = "" }: IncomingMessage): void {
+  const hosts = rawHeaders.filter((text, i) => i % 2 === 0 && text.toLowerCase() === "host");
+  if (hosts.length > 1 || httpVersionMajor !== 1 || !url.startsWith("/")) {
+    throw new DroverError("invalid_request", "send HTTP/1.1 with one Host header and a path that begins with /");
+  }
+}
+
+function originOf({ method, protocol, headers, raw }: FastifyRequest): RequestOrigin {
+  return {
+    method,
+    protocol,
+    host: headers.host,
+    origin: headers.origin,
+    fetchSite: single(headers["sec-fetch-site"]),
+    fetchMode: single(headers["sec-fetch-mode"]),
+    localAddress: raw.socket.localAddress,
+  };
+}
 
 function single(header: string | string[] | undefined): string | undefined {
   return Array.isArray(header) ? header[0] : header;

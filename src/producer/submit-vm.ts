@@ -1,8 +1,10 @@
 import { DroverError } from "../contract/errors.ts";
 import { parseGoDurationMs } from "../contract/go-duration.ts";
+import { placementPool } from "../contract/placement.ts";
 import type { VmRecord } from "../contract/vm-record.ts";
 import { hasSecrets, splitRequest, type VmRequest, type VmSecrets } from "../contract/vm-request.ts";
-import { sealSecrets } from "../runtime/sealing.ts";
+import { type SealedFor, sealSecrets } from "../runtime/sealing.ts";
+import type { SecretKeys } from "../runtime/secret-keys.ts";
 import type { ApiDeps } from "./api-deps.ts";
 import { isDigestOf, requestDigest, type SplitRequest } from "./idempotency.ts";
 import type { Principal } from "./principal.ts";
@@ -12,6 +14,10 @@ import { isRedisFault } from "./redis-fault.ts";
 export interface Submission {
   readonly request: VmRequest;
   readonly idempotencyKey: string | undefined;
+  /** The pool of one host, which no request can name; undefined: the pool that the request names, or the first one. */
+  readonly hostPool?: string | undefined;
+  /** The id that the VM gets if it is accepted; undefined: a new one. */
+  readonly vmId?: string;
 }
 
 export interface Submitted {
@@ -27,21 +33,21 @@ export interface Submitted {
 export async function submitVm(
   deps: ApiDeps,
   principal: Principal,
-  { request, idempotencyKey }: Submission,
+  { request, idempotencyKey, hostPool, vmId = deps.newVmId() }: Submission,
 ): Promise<Submitted> {
   const { config, store, gate } = deps;
   const split = splitRequest(request);
   const { spec, secrets } = split;
-  const vmId = deps.newVmId();
-  const sealedSecrets = seal(deps, { owner: principal.owner, vmId }, secrets);
+  const keys = deps.keyRing.current; // one look: box and digest are made with the same key
+  const sealedSecrets = seal(deps, { keys, sealedFor: { owner: principal.owner, vmId } }, secrets);
   const outcome = await gate.run(() =>
     store.accept({
       vmId,
       owner: principal.owner,
-      digest: requestDigest(split, deps.secretKeys),
+      digest: requestDigest(split, keys),
       spec,
       sealedSecrets,
-      pool: spec.pool ?? config.pools[0] ?? "default",
+      pool: placementPool(hostPool ?? spec.pool ?? config.pools[0] ?? "default", spec),
       priority: spec.priority ?? "normal",
       attempts: spec.attempts ?? config.launch.attempts,
       queueTimeoutMs: spec.queueTimeout === undefined ? undefined : parseGoDurationMs(spec.queueTimeout),
@@ -66,7 +72,11 @@ export async function submitVm(
   }
 }
 
-function seal(deps: ApiDeps, sealedFor: { owner: string; vmId: string }, secrets: VmSecrets): string | undefined {
+function seal(
+  deps: ApiDeps,
+  { keys, sealedFor }: { keys: SecretKeys | undefined; sealedFor: SealedFor },
+  secrets: VmSecrets,
+): string | undefined {
   if (!hasSecrets(secrets)) return undefined;
   const names = Object.keys(secrets).join(", ");
   if (deps.config.qemu.enableDisk && secrets.aaKbsParams !== undefined) {
@@ -76,13 +86,13 @@ function seal(deps: ApiDeps, sealedFor: { owner: string; vmId: string }, secrets
       problems: [{ field: "aaKbsParams", message }],
     });
   }
-  if (deps.secretKeys === undefined) {
+  if (keys === undefined) {
     throw new DroverError(
       "secrets_key_missing",
-      `the request holds secrets (${names}) and this server has no key to seal them; set DROVER_SECRETS_KEY for API and workers`,
+      `the request holds secrets (${names}) and this server has no key to seal them; set DROVER_SECRETS_KEY or DROVER_SECRETS_KEY_FILE for API and workers`,
     );
   }
-  return sealSecrets(deps.secretKeys, sealedFor, secrets);
+  return sealSecrets(keys, sealedFor, secrets);
 }
 
 /** A change of the sealing key changes digests; what looks like a conflict may be the same request all the same. */
@@ -92,7 +102,7 @@ async function sameRequestUnderOldKey(
   { vmId, idempotencyKey }: { vmId: string; idempotencyKey: string | undefined },
 ): Promise<VmRecord> {
   const record = await deps.gate.run(() => deps.store.get(vmId));
-  if (record !== undefined && isDigestOf(record.digest, split, deps.secretKeys)) return record;
+  if (record !== undefined && isDigestOf(record.digest, split, deps.keyRing.current)) return record;
   throw new DroverError(
     "idempotency_conflict",
     `Idempotency-Key ${JSON.stringify(idempotencyKey ?? "")} was used with another request (VM ${vmId}); take a new key, or send that request unchanged`,

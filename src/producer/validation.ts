@@ -25,11 +25,22 @@ const PROBLEMS_MAX = 50;
  * value (never that of a secret or unknown field) and what is allowed.
  */
 export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPart }) => {
+  const check = partCheck(schema, PART_NAMES[httpPart ?? ""] ?? "request");
+  return (data: unknown) => check(data);
+};
+
+/** The value of what a schema takes. Throws `invalid_request` as the routes do: all that is wrong at once. */
+export function checkRequest<T>(schema: z.ZodType<T>, data: unknown): T {
+  const checked = partCheck(schema, "request")(data);
+  if ("error" in checked) throw checked.error;
+  return checked.value;
+}
+
+function partCheck<T>(schema: z.ZodType<T>, part: string): (data: unknown) => { value: T } | { error: DroverError } {
   const fields = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
-  return (data: unknown) => {
+  return (data) => {
     const result = schema.safeParse(data);
     if (result.success) return { value: result.data };
-    const part = PART_NAMES[httpPart ?? ""] ?? "request";
     const problems = result.error.issues
       .slice(0, PROBLEMS_MAX)
       .flatMap((issue) => issueProblems(issue, { data, part, path: issue.path, fields }))
@@ -37,7 +48,7 @@ export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, ht
     const detail = problems.map(({ field, message }) => `${field}: ${message}`).join("; ");
     return { error: new DroverError("invalid_request", detail, { problems }) };
   };
-};
+}
 
 interface Place {
   readonly data: unknown;

@@ -1,4 +1,5 @@
 import { CAUSES } from "../contract/causes.ts";
+import { askedPool } from "../contract/placement.ts";
 import type { LaunchRecord, ResultRecord, VmRecord } from "../contract/vm-record.ts";
 import { isFinal, LAUNCH_STATES, type VmState } from "../contract/vm-state.ts";
 import type { HostReach, VmView } from "../contract/vm-view.ts";
@@ -23,7 +24,7 @@ export function toView(record: VmRecord, owners: LiveOwners): VmView {
     // Nobody can stop it now, and it never runs elsewhere: it stays at its end until that is proved.
     state: hostStatus === "unreachable" && removal !== undefined ? "stopping" : record.state,
     owner: record.owner,
-    pool: record.pool,
+    pool: askedPool(record.pool),
     priority: record.priority,
     spec: record.spec,
     hasSecrets: record.hasSecrets,
@@ -34,6 +35,8 @@ export function toView(record: VmRecord, owners: LiveOwners): VmView {
     address: addressOf(record),
     tee: record.tee ?? null,
     accel: record.accel ?? null,
+    gpu: record.gpu ?? null,
+    hostData: hostDataOf(record),
     createdAt: time(record.createdAtMs),
     stateSince: time(record.stateAtMs),
     runningAt: timeOrNull(record.runningAtMs),
@@ -67,6 +70,11 @@ function reachOf(record: VmRecord, owners: LiveOwners): HostReach | null {
 /** What a client connects to: only while a host has the VM and says where. */
 function addressOf({ state, address, port }: VmRecord): VmView["address"] {
   return address === undefined || port === undefined || isFinal(state) ? null : { host: address, port };
+}
+
+/** Of a launch that has it; the next one of another host may have none. */
+function hostDataOf({ attestation }: VmRecord): string | null {
+  return attestation?.platform === "snp" ? (attestation.hostData ?? null) : null;
 }
 
 function toLaunch({ epoch, host, port, startedAtMs, endedAtMs, cause }: LaunchRecord): LaunchView {

@@ -1,4 +1,5 @@
 import { bootId, isAlive, type ProcessIdentity } from "../runtime/process-identity.ts";
+import { launchCgroup, wasOutOfMemory } from "./cgroup-memory.ts";
 import { DeathWatch } from "./death-watch.ts";
 import { connectEitherMonitor } from "./monitor-choice.ts";
 import type { QmpClient } from "./qmp-client.ts";
@@ -55,10 +56,11 @@ export async function attachQemu(options: AttachOptions): Promise<RunningQemu> {
     ]);
     if (UUID !== options.vmId) throw new AttachFailure("not-ours", `its monitor says that it is VM ${UUID}`);
     const watch = new DeathWatch(identity);
+    const cgroup = launchCgroup(identity.pid);
     return new RunningQemu(options, {
       process: {
         ...identity,
-        exited: watch.dead,
+        exited: watch.dead.then((facts) => (wasOutOfMemory(cgroup) ? { ...facts, outOfMemory: true as const } : facts)),
         lookClosely: () => watch.hurry(),
         stopWatching: () => watch.stop(),
       },

@@ -8,6 +8,7 @@ const MESSAGE_MAX_CHARS = 500;
 const KILL_SIGNALS = new Set(["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"]);
 /** Said at every start, or by a QEMU that goes on. */
 const HARMLESS_LINE = /\b(?:warning|info): |char device redirected to|falling back to /;
+const OUT_OF_MEMORY = "the kernel killed QEMU because it met its limit of memory (see DROVER_QEMU_MEMORY_OVERHEAD)";
 const KVM_LINE = /KVM kernel module|failed to initialize kvm/;
 
 export interface FailureEvidence {
@@ -30,6 +31,7 @@ export interface FailureEvidence {
 export function classifyFailure(evidence: FailureEvidence): Cause {
   const lines = meaningfulLines(evidence.output);
   const { exitCode, signal } = evidence.exit;
+  if (evidence.exit.outOfMemory === true) return cause(evidence, "memory_exhausted", OUT_OF_MEMORY);
   const told = lines.find((line) => TOLD_TO_END.test(line));
   if (signal !== null && KILL_SIGNALS.has(signal)) return cause(evidence, "qemu_killed", `QEMU was ended by ${signal}`);
   if (told !== undefined) return cause(evidence, "qemu_killed", told);

@@ -1,5 +1,5 @@
 import { CERTS_FSDEV_ID, ENV_FSDEV_ID } from "./cocos-device-args.ts";
-import { qemuOption } from "./qemu-option.ts";
+import { type OptionPair, qemuOption } from "./qemu-option.ts";
 import { CONSOLE_RING, RESULT_RING, type RingSpec } from "./ring-reader.ts";
 
 /** The port that the guest finds under /dev/virtio-ports. */
@@ -60,15 +60,31 @@ function processName(vmId: string, epoch: number): string {
   return `drover-${vmId}-${epoch}`;
 }
 
+/**
+ * The same command for a QEMU that inherits its monitors' sockets as descriptors, because it may not make them itself.
+ * Pure.
+ */
+export function withInheritedMonitors(
+  args: readonly string[],
+  monitors: readonly { readonly path: string; readonly fd: number }[],
+): readonly string[] {
+  const replaced = new Map(
+    monitors.map(({ path, fd }, index) => [
+      monitorSocket(`qmp${index}`, ["path", path]),
+      monitorSocket(`qmp${index}`, ["fd", fd]),
+    ]),
+  );
+  return args.map((arg) => replaced.get(arg) ?? arg);
+}
+
+function monitorSocket(id: string, where: OptionPair): string {
+  return qemuOption("escaped", "socket", [["id", id], where, ["server", "on"], ["wait", "off"]]);
+}
+
 function qmpArgs(id: string, path: string): readonly string[] {
   return [
     "-chardev",
-    qemuOption("escaped", "socket", [
-      ["id", id],
-      ["path", path],
-      ["server", "on"],
-      ["wait", "off"],
-    ]),
+    monitorSocket(id, ["path", path]),
     "-mon",
     qemuOption("escaped", "", [
       ["chardev", id],

@@ -27,6 +27,13 @@ const CANNOT_OPEN = /No such file or directory|Permission denied|Could not open|
  * not available` is no missing device, and a line about KVM follows the one that says what of SEV is missing.
  */
 export const FAILURE_PATTERNS: readonly FailurePattern[] = [
+  // The programs that hand over to QEMU.
+  { cause: "qemu_missing", pattern: /^setpriv: failed to execute|^sudo: .*command not found/ },
+  {
+    cause: "privileges_missing",
+    pattern: /^(?:sudo|setpriv): |^sorry, |is not allowed to execute|is not in the sudoers/i,
+  },
+
   { cause: "port_taken", pattern: /Could not set up host forwarding rule/ },
   { cause: "qemu_option_invalid", pattern: /Invalid host forwarding rule/ },
 
@@ -40,6 +47,12 @@ export const FAILURE_PATTERNS: readonly FailurePattern[] = [
   { cause: "initrd_missing", pattern: CANNOT_OPEN, names: "initrd" },
   { cause: "qemu_option_invalid", pattern: /initrd is too large/ },
 
+  // Before a full disk: a TDX module without a key id left says ENOSPC. The other one is EBUSY of KVM's own count.
+  {
+    cause: "tee_exhausted",
+    pattern:
+      /KVM_TDX_INIT_VM failed.*(?:No space left|busy)|\bsev_\w+: failed to initialize ret=-16\b|firmware resource depleted/,
+  },
   { cause: "disk_full", pattern: /No space left on device|Disk quota exceeded/ },
   { cause: "disk_locked", pattern: /Failed to get (shared )?"[^"]+" lock|Is another process using the image/ },
   {
@@ -60,12 +73,20 @@ export const FAILURE_PATTERNS: readonly FailurePattern[] = [
   },
   { cause: "disk_source_missing", pattern: CANNOT_OPEN, names: "diskSource" },
 
+  { cause: "image_invalid", pattern: /Unable to parse IGVM file|\bIGVM(?: file does not describe|: )|\bTDVF\b/ },
+
+  // TDX takes the host's own processor only (MANAGER_QEMU_CPU=host).
+  { cause: "cpu_unsupported", pattern: /Named cpu model is not supported for TDX/ },
   { cause: "tee_unsupported", pattern: /does not accept value '(?:sev|tdx|memory-backend-memfd|igvm)/ },
+  { cause: "tee_unsupported", pattern: /Property '[^']*\.(?:igvm-cfg|confidential-guest-support)' not found/ },
   {
     cause: "tee_unsupported",
     pattern:
       /cgs->ready|\bsev_\w+:|\bSEV(?:-\w+)?:|\bSNP_|\/dev\/sev|KVM_TDX|\btdx_\w+:|\bTDX\b|confidential.guest|vm-type .* not supported/,
   },
+  // A passed-through device pins all of the guest's memory, which counts against RLIMIT_MEMLOCK.
+  { cause: "resources_exhausted", pattern: /VFIO_MAP_DMA failed|\bvfio_\w*dma_map\(.*Cannot allocate memory/ },
+  { cause: "gpu_busy", pattern: /\bvfio\b.*Device or resource busy/ },
   { cause: "device_unavailable", pattern: /failed to open vhost|vhost-vsock|\/dev\/net\/tun|\bvfio\b|\/dev\/vfio/ },
   {
     cause: "cpu_unsupported",

@@ -16,6 +16,8 @@ export interface LaunchProcess extends UuidProcess {
 /** How `VmPaths.pidFile` looks; it stands on the command line as an argument of its own. */
 const PID_FILE = /^(\/.*)\/vms\/([0-9a-f-]{36})\/([1-9]\d{0,14})\/qemu\.pid$/;
 
+const SUDO = /^(?:\/.*\/)?sudo$/;
+
 /**
  * Every process of the machine with an argument `-uuid <uuid>`, whoever started it. So a QEMU of drover's is found
  * also when every record of it is lost. Zombies have no command line and are not found.
@@ -58,6 +60,11 @@ function inodeOf(path: string): string | undefined {
   }
 }
 
+/** The processes of one launch by the path of its pid file, also one that is only about to become QEMU. */
+export function findByPidFile(pidFile: string): readonly ProcessIdentity[] {
+  return findProcesses((args) => (valueAfter(args, "-pidfile") === pidFile ? {} : undefined));
+}
+
 /** The processes with `-uuid <uuid>`: a VM must not be launched while there is one. */
 export function findByUuid(uuid: string): readonly UuidProcess[] {
   return findUuidProcesses().filter((found) => found.uuid === uuid.toLowerCase());
@@ -70,7 +77,9 @@ function findProcesses<T extends object>(read: (args: readonly string[]) => T | 
     if (!/^\d+$/.test(name)) continue;
     const commandLine = readCommandLine(name);
     if (!commandLine.includes("-uuid\0")) continue; // nearly all processes: not worth a split
-    const facts = read(commandLine.split("\0"));
+    const args = commandLine.split("\0");
+    if (SUDO.test(args[0] ?? "")) continue; // stays beside the QEMU that it has started, with the same arguments
+    const facts = read(args);
     if (facts === undefined) continue;
     const pid = Number(name);
     const startTimeTicks = readStartTime(pid);

@@ -8,7 +8,8 @@ import type { QmpEvent } from "./qmp-protocol.ts";
  *   and, because of `-no-shutdown`, QEMU sits there with the guest's last output until it is stopped.
  * - `internal-error`: QEMU cannot run the guest on (KVM refused to); it sits there as well.
  * - `exited`: QEMU is gone. Exit code and signal are null when it was not our child. `reason` is what QEMU gave for
- *   shutting down before it went (`host-signal`, `host-qmp-quit`), null when it went without a word.
+ *   shutting down before it went (`host-signal`, `host-qmp-quit`), null when it went without a word. `outOfMemory` when
+ *   the kernel killed it for meeting the limit of its memory.
  */
 export type QemuEnd =
   | { readonly kind: "guest-shutdown" }
@@ -20,6 +21,7 @@ export type QemuEnd =
       readonly exitCode: number | null;
       readonly signal: string | null;
       readonly reason: string | null;
+      readonly outOfMemory?: true;
     };
 
 /** What QEMU prints when a signal asks it to end. */

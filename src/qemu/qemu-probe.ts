@@ -46,6 +46,12 @@ export async function probeQemu(binPath: string): Promise<QemuProbe> {
   };
 }
 
+/** The objects that a QEMU can make (`-object help`), or undefined when it does not say. */
+export async function probeObjects(binPath: string): Promise<readonly string[] | undefined> {
+  const { text } = await ask(binPath, ["-object", "help"]);
+  return text?.match(/^ +[a-z0-9-]+$/gm)?.map((line) => line.trim());
+}
+
 /** The version of qemu-img, or why it cannot be run. */
 export async function probeQemuImg(binPath: string): Promise<Omit<QemuProbe, "missing">> {
   const { text, problem } = await ask(binPath, ["--version"]);

@@ -11,6 +11,8 @@ import { fileFailure } from "./file-failure.ts";
 export interface ExitFacts {
   readonly exitCode: number | null;
   readonly signal: string | null;
+  /** The kernel killed it because it met the limit of its memory. */
+  readonly outOfMemory?: true;
 }
 
 export interface QemuProcess extends ProcessIdentity {
@@ -25,6 +27,10 @@ export interface SpawnOptions {
   readonly cwd: string;
   /** stdout and stderr; begun anew by each spawn. */
   readonly logPath: string;
+  /** Descriptors of ours that QEMU inherits, as 3, 4, ... */
+  readonly inherit?: readonly number[];
+  /** Called in the moment in which the process exists and has done nothing yet; where it throws, the start fails. */
+  readonly onPid?: (pid: number) => void;
 }
 
 /**
@@ -62,10 +68,12 @@ export async function spawnQemu(options: SpawnOptions): Promise<QemuProcess> {
   }
 }
 
-async function spawn({ binPath, args, cwd }: SpawnOptions, logFd: number): Promise<QemuProcess> {
+async function spawn({ binPath, args, cwd, inherit = [], onPid }: SpawnOptions, logFd: number): Promise<QemuProcess> {
   // A path is meant from where the worker stands, not from QEMU's working directory; a bare name is looked up in PATH.
   const file = binPath.includes("/") && !isAbsolute(binPath) ? resolve(binPath) : binPath;
-  const output = logFd as 1; // execa hands any descriptor to spawn(); its types only name the standard ones
+  // execa hands any descriptor to spawn(); its types only name the standard ones
+  const output = logFd as 1;
+  const others = inherit as readonly 1[];
   const child = withPrivateUmask(() =>
     execa(file, args, {
       cwd,
@@ -73,9 +81,7 @@ async function spawn({ binPath, args, cwd }: SpawnOptions, logFd: number): Promi
       cleanup: false,
       reject: false,
       buffer: false,
-      stdin: "ignore",
-      stdout: output,
-      stderr: output,
+      stdio: ["ignore", output, output, ...others],
       extendEnv: false,
       env: childEnvironment(),
     }),
@@ -93,6 +99,13 @@ async function spawn({ binPath, args, cwd }: SpawnOptions, logFd: number): Promi
       `'${binPath}' could not be started (${errno === "" ? "unknown error" : errno})`,
       { cause: error },
     );
+  }
+  try {
+    onPid?.(pid);
+  } catch (error) {
+    child.kill("SIGKILL");
+    await ended;
+    throw new LaunchFailure("resources_exhausted", `QEMU could not be limited: ${String(error)}`, { cause: error });
   }
   child.unref();
   const exited = ended.then(({ exit }) => exit);

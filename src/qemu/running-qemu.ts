@@ -146,9 +146,9 @@ export class RunningQemu {
     this.#result?.start();
     this.#heartbeat.start();
     this.#logTimer = setInterval(() => void this.#boundLog(), LOG_CHECK_MS);
-    void this.#process.exited.then(async ({ exitCode, signal }) => {
+    void this.#process.exited.then(async (facts) => {
       await within(this.#link.closed, LAST_WORDS_MS);
-      this.#endOnce({ kind: "exited", exitCode, signal, reason: this.#hostReason ?? (await this.#loggedReason()) });
+      this.#endOnce({ kind: "exited", ...facts, reason: this.#hostReason ?? (await this.#loggedReason()) });
       await this.detach();
     });
   }

@@ -5,10 +5,13 @@ import { linkSignals } from "../runtime/link-signals.ts";
 import type { ProcessIdentity } from "../runtime/process-identity.ts";
 import { readTail } from "./bounded-file.ts";
 import { classifyFailure } from "./classify-failure.ts";
+import { startConfined } from "./confined-process.ts";
+import type { Confinement } from "./confinement.ts";
 import type { OperatorPaths } from "./failure-patterns.ts";
+import type { Limiter } from "./limiter.ts";
 import { connectEitherMonitor } from "./monitor-choice.ts";
 import { endOfStatus } from "./qemu-end.ts";
-import { type ExitFacts, type QemuProcess, spawnQemu } from "./qemu-process.ts";
+import type { ExitFacts, QemuProcess } from "./qemu-process.ts";
 import type { QmpClient } from "./qmp-client.ts";
 import { connectQmp } from "./qmp-connect.ts";
 import { QmpError } from "./qmp-error.ts";
@@ -25,6 +28,10 @@ export interface StartOptions extends SuperviseOptions {
   readonly args: readonly string[];
   /** Working directory of QEMU; the VM's own when left out. */
   readonly cwd?: string;
+  /** With whose rights it runs; ours when left out. */
+  readonly confinement?: Confinement;
+  /** How much it may use; no limit when left out. */
+  readonly limiter?: Limiter;
   /** The host's port that this QEMU must have bound; left out where it forwards none. */
   readonly expectedPort?: number;
   /** Bound on everything between the start and `running`. */
@@ -49,8 +56,9 @@ export interface StartOptions extends SuperviseOptions {
  */
 export async function startQemu(options: StartOptions): Promise<RunningQemu> {
   options.signal.throwIfAborted();
-  const { binPath, args, paths, cwd = paths.dir } = options;
-  const process = await spawnQemu({ binPath, args, cwd, logPath: paths.qemuLog });
+  const { binPath, args, paths, cwd = paths.dir, confinement, limiter } = options;
+  const rights = { ...(confinement && { confinement }), ...(limiter && { limiter }) };
+  const process = await startConfined({ binPath, args, paths, cwd, ...rights });
   const start = new Handshake(options, process);
   try {
     const noted = options.onSpawned?.(process);

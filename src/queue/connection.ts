@@ -1,13 +1,19 @@
 import { Cluster, Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "pino";
 import { DroverError } from "../contract/errors.ts";
+import { errnoOf } from "../runtime/errno.ts";
+import { parseRedisUrl, type RedisUrl } from "../runtime/redis-url.ts";
+import type { ClientTlsFiles } from "../runtime/tls/client-material.ts";
+import { type TlsFailure, tlsFailureOf } from "../runtime/tls/tls-failure.ts";
+import { type RedisTls, readRedisTls } from "./redis-tls.ts";
 
 export type RedisClient = Redis;
 
 /** Reply mapping stays ioredis's default: its types change with it. */
 type ConnectionOptions = Omit<RedisOptions, "replyMapping">;
 
-export interface OpenRedisOptions {
+/** With the variables of TLS as `config.redis` has them; they count where the URL asks for TLS. */
+export interface OpenRedisOptions extends Partial<ClientTlsFiles> {
   readonly url: string;
   /**
    * - `api`: fails fast, so that a client gets 503 and not a hang.
@@ -17,6 +23,7 @@ export interface OpenRedisOptions {
   readonly role: "api" | "worker" | "blocking";
   /** Shown by CLIENT LIST. */
   readonly name: string;
+  /** For role `api`. */
   readonly commandTimeoutMs?: number;
   readonly logger: Logger;
 }
@@ -46,13 +53,24 @@ const SENTINEL_COMMAND_TIMEOUT_MS = 2_000;
 const reconnectDelayMs = (attempt: number) => Math.min(100 * 2 ** Math.min(attempt - 1, 4), 1_000);
 
 /**
- * Opens a connection; it connects in the background. Schemes: redis, rediss,
- * `redis+sentinel://[user:password@]host:port,host:port/<master name>` and `redis+cluster://[user:password@]host:port,...`.
- * Throws `config_invalid` for anything else.
+ * Opens a connection; it connects in the background. Schemes: redis,
+ * `redis+sentinel://[user:password@]host:port,host:port/<master name>` and `redis+cluster://[user:password@]host:port,...`;
+ * with rediss all of it speaks TLS. Throws `config_invalid` for anything else, and for certificates that cannot be used.
  */
 export function openRedis(options: OpenRedisOptions): RedisClient {
-  const client = connect(options.url, clientOptions(options));
-  reportConnection(client, options);
+  const url = parseRedisUrl(options.url);
+  if (url === undefined) {
+    throw new DroverError(
+      "config_invalid",
+      "DROVER_REDIS_URL must be a redis://, rediss://, redis+sentinel:// or redis+cluster:// URL",
+    );
+  }
+  const tls = url.tls ? readRedisTls(options) : undefined;
+  const client = connect(options.url, url, {
+    ...clientOptions(options),
+    ...(tls === undefined ? {} : { tls: tls.options }),
+  });
+  reportConnection(client, options, tls);
   return client;
 }
 
@@ -102,38 +120,28 @@ function leaveReadOnly(intervalMs: number): (error: Error) => boolean {
   };
 }
 
-function connect(url: string, options: ConnectionOptions): RedisClient {
-  if (/^rediss?:/.test(url)) return new Redis(url, options);
-  const several = /^redis\+(sentinel|cluster):\/\/(?:([^:@/]*)(?::([^@/]*))?@)?([^/]+)(?:\/(.*))?$/.exec(url);
-  if (several === null) {
-    throw new DroverError(
-      "config_invalid",
-      "DROVER_REDIS_URL must start with redis://, rediss://, redis+sentinel:// or redis+cluster://",
-    );
-  }
-  const [, kind, user, password, hosts = "", path = ""] = several;
-  const nodes = hosts.split(",").map((node) => ({
-    host: node.replace(/:\d+$/, ""),
-    port: Number(/:(\d+)$/.exec(node)?.[1] ?? (kind === "sentinel" ? 26_379 : 6_379)),
-  }));
+function connect(text: string, url: RedisUrl, options: ConnectionOptions): RedisClient {
+  if (url.kind === "server") return new Redis(text, options);
+  const { nodes, username, password } = url;
   const credentials: ConnectionOptions = {
-    ...(user ? { username: decodeURIComponent(user) } : {}),
-    ...(password ? { password: decodeURIComponent(password) } : {}),
+    ...(username === "" ? {} : { username }),
+    ...(password === "" ? {} : { password }),
   };
-  if (kind === "sentinel") {
+  if (url.kind === "sentinel") {
     return new Redis({
       ...options,
       ...credentials,
-      sentinels: nodes,
-      name: path || "mymaster",
+      sentinels: [...nodes],
+      name: url.path || "mymaster",
       failoverDetector: true, // a master that is cut off from its sentinels does not say so
       sentinelRetryStrategy: reconnectDelayMs,
       sentinelReconnectStrategy: reconnectDelayMs,
       sentinelCommandTimeout: SENTINEL_COMMAND_TIMEOUT_MS,
+      ...(options.tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: options.tls }),
     });
   }
   const { enableOfflineQueue, ...nodeOptions } = options;
-  const cluster = new Cluster(nodes, {
+  const cluster = new Cluster([...nodes], {
     redisOptions: { ...nodeOptions, ...credentials },
     clusterRetryStrategy: reconnectDelayMs,
     ...(enableOfflineQueue === undefined ? {} : { enableOfflineQueue }),
@@ -142,15 +150,51 @@ function connect(url: string, options: ConnectionOptions): RedisClient {
   return cluster as unknown as RedisClient;
 }
 
-/** ioredis throws an unhandled 'error' event; here the first of an outage is a warning and the return is said too. */
-function reportConnection(client: RedisClient, { logger, name }: OpenRedisOptions): void {
+/**
+ * ioredis throws an unhandled 'error' event; here the first of an outage is a warning and the return is said too. Before
+ * it connects again, renewed certificates are read.
+ */
+function reportConnection(client: RedisClient, { logger, name }: OpenRedisOptions, tls: RedisTls | undefined): void {
   let lostSinceMs: number | undefined;
+  let isNew = true;
   client.on("error", (error: Error) => {
-    if (lostSinceMs === undefined) logger.warn({ connection: name, reason: error.message }, "Redis cannot be reached");
+    if (lostSinceMs === undefined) {
+      const reason = connectionProblem(error, { isNew, isTls: tls !== undefined });
+      logger.warn({ connection: name, reason }, "Redis cannot be reached");
+    }
     lostSinceMs ??= Date.now();
   });
+  client.on("close", () => tls?.refresh());
   client.on("ready", () => {
     if (lostSinceMs !== undefined) logger.info({ connection: name, awayMs: Date.now() - lostSinceMs }, "Redis is back");
     lostSinceMs = undefined;
+    isNew = false;
   });
+}
+
+const TLS_MENDS = {
+  ca: "name its CA with DROVER_REDIS_CA_CERTS",
+  "own-certificate": "set DROVER_REDIS_CLIENT_CERT and DROVER_REDIS_CLIENT_KEY",
+  peer: "mend it on the server, or use its right name in DROVER_REDIS_URL",
+  scheme: "write redis:// in DROVER_REDIS_URL, or switch its TLS on",
+} as const;
+
+/** A refused client certificate may look like a server that hangs up: its alert is lost when the connection is reset. */
+const HUNG_UP: TlsFailure = {
+  reason: "it hung up while TLS began, as a server does that asks for a certificate and gets none that it takes",
+  mend: "own-certificate",
+};
+
+/**
+ * Why Redis cannot be reached, with the way out where it is a setting of ours. `isNew`: the connection has never been
+ * usable.
+ */
+export function connectionProblem(error: Error, { isNew, isTls }: { isNew: boolean; isTls: boolean }): string {
+  // A cluster says only that no node answered; why stands in what it got from the last one.
+  const said = "lastNodeError" in error && error.lastNodeError instanceof Error ? error.lastNodeError : error;
+  if (/^(NOAUTH|WRONGPASS) /.test(said.message)) {
+    return `it takes neither this user nor this password: write both into DROVER_REDIS_URL, percent-encoded (${said.message})`;
+  }
+  const failure = tlsFailureOf(said) ?? (isNew && isTls && errnoOf(said) === "ECONNRESET" ? HUNG_UP : undefined);
+  return failure === undefined ? said.message : `${failure.reason}: ${TLS_MENDS[failure.mend]} (${said.message})`;
 }

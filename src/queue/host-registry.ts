@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CAUSE_CODES } from "../contract/causes.ts";
+import { CvmFacts } from "../contract/cvm-facts.ts";
 import type { RedisClient } from "./connection.ts";
 import { loadScript } from "./lua-script.ts";
 import type { RedisKeys } from "./redis-keys.ts";
@@ -38,10 +39,14 @@ export const HostDescription = z.object({
   version: z.string(),
   address: z.string(),
   pools: z.array(z.string()),
+  /** The pools in whose queues it looks: with what their VMs need, and its own. */
+  serves: z.array(z.string()).optional(),
+  gpu: z.string().nullable().optional(),
   slots: z.int(),
   ports: z.strictObject({ first: z.int(), last: z.int() }),
   tee: z.string(),
   accel: z.string(),
+  cvm: CvmFacts.optional(),
   startedAtMs: z.int(),
   policy: HostPolicy.optional(),
   /** How long the host counts as alive after it last said so. */
@@ -105,7 +110,9 @@ export class HostRegistry {
   async liveHosts(pool: string): Promise<readonly HostDescription[]> {
     const hosts = await this.hosts();
     return hosts.flatMap(({ description, lease }) =>
-      lease !== undefined && description?.pools.includes(pool) === true ? [description] : [],
+      lease !== undefined && description !== undefined && (description.serves ?? description.pools).includes(pool)
+        ? [description]
+        : [],
     );
   }
 

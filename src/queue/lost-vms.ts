@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Cause } from "../contract/causes.ts";
 import { LAUNCHES_KEPT, POISON_CRASHES, POISON_WINDOW_MS } from "../contract/limits.ts";
+import { askedPool } from "../contract/placement.ts";
 import type { VmEventData } from "../contract/vm-event.ts";
 import { FINAL_STATES, type VmState, WAITING_STATES } from "../contract/vm-state.ts";
 import type { Config } from "../runtime/config-shape.ts";
@@ -118,7 +119,7 @@ export class LostVms {
     how: { cause: Cause; reason: "host_lost" | "host_forgotten"; endMarked: boolean; unverified: boolean },
   ) {
     const { cause, reason } = how;
-    const event: VmEventData<"vm.queued"> = { pool, reason, cause };
+    const event: VmEventData<"vm.queued"> = { pool: askedPool(pool), reason, cause };
     return {
       ...how,
       vmId,

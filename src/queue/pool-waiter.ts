@@ -12,20 +12,21 @@ const DELAY_MARKER = "1";
  */
 export class PoolWaiter {
   readonly #redis: RedisClient;
-  readonly #markers: readonly string[];
+  readonly #keys: RedisKeys;
 
   /** `redis` must be a connection of this waiter alone. */
-  constructor({ redis, keys, pools }: { redis: RedisClient; keys: RedisKeys; pools: readonly string[] }) {
+  constructor({ redis, keys }: { redis: RedisClient; keys: RedisKeys }) {
     this.#redis = redis;
-    this.#markers = pools.map((pool) => keys.bull(poolQueueName(pool), "marker"));
+    this.#keys = keys;
   }
 
   /**
    * `work`: a pool may have work now; `delayed`: a job was put back for later; `nothing`: no sign in `timeoutMs`. A sign
    * is taken by one waiter of all hosts.
    */
-  async wait(timeoutMs: number): Promise<"work" | "delayed" | "nothing"> {
-    const popped = await this.#redis.bzpopmin(...this.#markers, Math.max(timeoutMs / 1_000, MIN_WAIT_S));
+  async wait(pools: readonly string[], timeoutMs: number): Promise<"work" | "delayed" | "nothing"> {
+    const markers = pools.map((pool) => this.#keys.bull(poolQueueName(pool), "marker"));
+    const popped = await this.#redis.bzpopmin(...markers, Math.max(timeoutMs / 1_000, MIN_WAIT_S));
     if (popped === null) return "nothing";
     return popped[1] === DELAY_MARKER ? "delayed" : "work";
   }

@@ -1,6 +1,6 @@
 import { performance } from "node:perf_hooks";
 import { TIME_UP, within } from "../runtime/bounded-wait.ts";
-import { masterServers, type RedisClient } from "./connection.ts";
+import { connectionProblem, masterServers, type RedisClient } from "./connection.ts";
 
 const PINGS = 5;
 
@@ -35,7 +35,7 @@ export async function untilReady(redis: RedisClient, timeoutMs: number): Promise
   if (redis.status === "ready") return undefined;
   let last = "it does not answer";
   const noteError = (error: Error) => {
-    last = error.message;
+    last = connectionProblem(error, { isNew: true, isTls: redis.options.tls !== undefined });
   };
   redis.on("error", noteError);
   const ready = new Promise<undefined>((resolve) => redis.once("ready", () => resolve(undefined)));

@@ -48,6 +48,12 @@ export interface RedisKeys {
   readonly hosts: string;
   /** Hash: which life of the data this is. */
   readonly generation: string;
+  /** String: a login of a browser, by the SHA-256 of its cookie's value. */
+  session(digest: string): string;
+  /** Hash: tokens and roles of certificates by their public id, without what is secret. */
+  readonly tokens: string;
+  /** Hash: when each of them was last used (Unix ms), about. */
+  readonly tokensUsed: string;
   /** A key of a BullMQ queue: `wait`, `active`, `marker`, ... or a job's id. */
   bull(queueName: string, part: string): string;
 }
@@ -79,6 +85,9 @@ export function redisKeys(prefix: string): RedisKeys {
     pools: key("pools"),
     hosts: key("hosts"),
     generation: key("generation"),
+    session: (digest) => key("session", digest),
+    tokens: key("tokens"),
+    tokensUsed: key("tokens-used"),
     bull: (queueName, part) => key(queueName, part),
   };
 }

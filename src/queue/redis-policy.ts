@@ -15,10 +15,21 @@ const OLDEST_MAJOR = 7;
 export async function checkRedisPolicy(redis: RedisClient): Promise<readonly string[]> {
   const warnings = new Set<string>();
   for (const server of await masterServers(redis)) {
-    const sections = [await server.info("server"), await server.info("memory"), await server.info("persistence")];
+    const sections = await Promise.all(["server", "memory", "persistence"].map((name) => server.info(name))).catch(
+      explainNoPermission,
+    );
     for (const warning of checkServer(sections.join("\n"))) warnings.add(warning);
   }
   return [...warnings];
+}
+
+function explainNoPermission(error: unknown): never {
+  if (!(error instanceof Error && error.message.startsWith("NOPERM "))) throw error;
+  throw new DroverError(
+    "config_invalid",
+    "the user in DROVER_REDIS_URL may not ask Redis for INFO; docs/redis.md lists the rights that drover needs",
+    { cause: error },
+  );
 }
 
 function checkServer(info: string): readonly string[] {

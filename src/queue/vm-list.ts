@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { DroverError } from "../contract/errors.ts";
+import { askedPool } from "../contract/placement.ts";
 import { VmRecord } from "../contract/vm-record.ts";
 import type { VmState } from "../contract/vm-state.ts";
 import type { RedisClient } from "./connection.ts";
@@ -102,7 +103,7 @@ function fits(record: VmRecord, filter: ListFilter): boolean {
   return (
     (filter.owner === undefined || record.owner === filter.owner) &&
     (filter.states === undefined || filter.states.includes(record.state)) &&
-    (filter.pool === undefined || record.pool === filter.pool) &&
+    (filter.pool === undefined || askedPool(record.pool) === filter.pool) &&
     (filter.host === undefined || record.host === filter.host) &&
     (filter.cause === undefined || record.cause?.code === filter.cause) &&
     (filter.labels ?? []).every((label) => {

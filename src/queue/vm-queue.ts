@@ -79,6 +79,19 @@ export class VmQueue {
     return job !== undefined;
   }
 
+  /** How many VMs of its pool stand before one that waits for its first launch or its next; undefined: it is not waiting. */
+  async position({ vmId, pool }: Pick<VmRecord, "vmId" | "pool">): Promise<number | undefined> {
+    const { redis, keys } = this.#options;
+    const rank = await redis.zrank(keys.bull(poolQueueName(pool), "prioritized"), vmId);
+    return typeof rank === "number" ? rank : undefined;
+  }
+
+  /** How many VMs of a pool wait. */
+  async waiting(pool: string): Promise<number> {
+    const { redis, keys } = this.#options;
+    return redis.zcard(keys.bull(poolQueueName(pool), "prioritized"));
+  }
+
   /** Looks for pools and hosts that appeared elsewhere, so that the dashboard shows them. */
   async discover(): Promise<void> {
     const { redis, keys } = this.#options;

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import { askedPool } from "../contract/placement.ts";
 import type { VmEventData } from "../contract/vm-event.ts";
 import { RECORD_VERSION, VmRecord } from "../contract/vm-record.ts";
 import type { PriorityClass, VmSpec } from "../contract/vm-request.ts";
@@ -81,7 +82,7 @@ export class VmStore {
   /** ACCEPT. The caller then adds the job with `VmQueue.enqueue`; if it dies before, a sweeper does. */
   async accept(input: AcceptInput): Promise<AcceptOutcome> {
     const keys = this.#keys;
-    const eventData: VmEventData<"vm.queued"> = { pool: input.pool, reason: "accepted" };
+    const eventData: VmEventData<"vm.queued"> = { pool: askedPool(input.pool), reason: "accepted" };
     const reply = await acceptScript.run(
       this.#redis,
       [
@@ -198,7 +199,7 @@ export class VmStore {
     const pool = await this.#redis.hget(keys.record(vmId), "pool");
     if (pool === null) return { kind: "not_found" };
     const queue = poolQueueName(pool);
-    const eventData: VmEventData<"vm.queued"> = { pool, reason: "retried_by_hand" };
+    const eventData: VmEventData<"vm.queued"> = { pool: askedPool(pool), reason: "retried_by_hand" };
     const reply = await retryScript.run(
       this.#redis,
       [

@@ -1,5 +1,5 @@
-import { isIP } from "node:net";
 import type { Config } from "./config-shape.ts";
+import { isLoopbackHost, parseRedisUrl } from "./redis-url.ts";
 
 const ALL_INTERFACES = new Set(["0.0.0.0", "*", "::"]);
 
@@ -8,11 +8,11 @@ const ALL_INTERFACES = new Set(["0.0.0.0", "*", "::"]);
  * else is part of this. Undefined: all interfaces, written exactly as Cocos does.
  */
 export function forwardBindOf({ forwardBind, redis }: Pick<Config, "forwardBind" | "redis">): string | undefined {
-  const bind = forwardBind ?? (isLoopbackUrl(redis.url) ? "127.0.0.1" : undefined);
+  const bind = forwardBind ?? (isOnLoopback(redis.url) ? "127.0.0.1" : undefined);
   return bind === undefined || ALL_INTERFACES.has(bind) ? undefined : bind;
 }
 
-function isLoopbackUrl(url: string): boolean {
-  const host = /^[a-z+]+:\/\/(?:[^@/]*@)?(\[[^\]]+\]|[^:/,]+)/.exec(url)?.[1]?.replace(/^\[|\]$/g, "") ?? "";
-  return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
+function isOnLoopback(url: string): boolean {
+  const host = parseRedisUrl(url)?.nodes[0]?.host;
+  return host !== undefined && isLoopbackHost(host);
 }

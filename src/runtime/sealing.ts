@@ -40,6 +40,11 @@ export function sealSecrets(keys: SecretKeys, sealedFor: SealedFor, secrets: VmS
   return `${VERSION}.${keyId}.${Buffer.concat([salt, nonce, ciphertext, cipher.getAuthTag()]).toString("base64url")}`;
 }
 
+/** Id of the key that a box was sealed with; empty when it is no box. */
+export function boxKeyId(box: string): string {
+  return box.split(".")[1] ?? "";
+}
+
 /**
  * Opens a box on the launching host. Throws a {@link LaunchFailure} `secret_unreadable` that says why and holds
  * nothing of the box.

@@ -16,12 +16,15 @@ export interface SecretKeys {
   readonly byId: ReadonlyMap<string, KeyObject>;
 }
 
-/** Reads `id:base64[,id:base64...]`. Throws `config_invalid` with every problem; the messages hold no key bytes. */
+/**
+ * Reads `id:base64`, several separated by commas or line ends. Throws `config_invalid` with every problem; the messages
+ * hold no key bytes.
+ */
 export function parseSecretKeys(text: string, source: string): SecretKeys {
   const problems: FieldProblem[] = [];
   const byId = new Map<string, KeyObject>();
   const entries = text
-    .split(",")
+    .split(/[,\n]/)
     .map((entry) => entry.trim())
     .filter((entry) => entry !== "");
   entries.forEach((entry, index) => {
@@ -34,7 +37,7 @@ export function parseSecretKeys(text: string, source: string): SecretKeys {
     const listed = problems.map(({ field, message }) => `${field}: ${message}`).join("; ");
     throw new DroverError(
       "config_invalid",
-      `${listed}. Write id:base64 of ${SECRET_KEY_BYTES} bytes, several separated by commas, for example made by \`echo k1:$(head -c 32 /dev/urandom | base64)\`.`,
+      `${listed}. Write id:base64 of ${SECRET_KEY_BYTES} bytes, several separated by commas or line ends; \`drover key new\` makes one.`,
       { problems },
     );
   }
@@ -79,6 +82,18 @@ export async function loadSecretKeys({ keys, keyFile }: Config["secrets"]): Prom
   return parseSecretKeys(await readFile(keyFile, "utf8"), keyFile);
 }
 
+/**
+ * A new random key, as a line of a key file. Without an id it gets a random one: keys of two machines must not be mixed
+ * up. Throws `invalid_request` for an id that no key can have.
+ */
+export function newSecretKeyLine(id = `k${randomBytes(4).toString("hex")}`): string {
+  if (!KEY_ID.test(id)) {
+    const message = "a key's id is 1 to 32 letters, digits, dashes or underscores";
+    throw new DroverError("invalid_request", message, { problems: [{ field: "--id", message }] });
+  }
+  return `${id}:${randomBytes(SECRET_KEY_BYTES).toString("base64")}\n`;
+}
+
 /** Makes a key file with one random key, mode 0600, unless there is one; what is there is never touched. */
 export async function ensureSecretKeyFile(path: string): Promise<void> {
   const file = await open(path, "wx", 0o600).catch((error: unknown) => {
@@ -87,8 +102,7 @@ export async function ensureSecretKeyFile(path: string): Promise<void> {
   });
   if (file === undefined) return;
   try {
-    const id = `k${randomBytes(4).toString("hex")}`; // an id of its own: keys of two machines must not be mixed up
-    await file.writeFile(`${id}:${randomBytes(SECRET_KEY_BYTES).toString("base64")}\n`);
+    await file.writeFile(newSecretKeyLine());
     await file.sync();
   } finally {
     await file.close();

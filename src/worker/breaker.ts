@@ -61,3 +61,11 @@ export class Breaker {
     this.#onChanged(this.state);
   }
 }
+
+/** What the host says of its breaker to the fleet; null while it is closed and unblemished. Pure. */
+export function publishedBreaker({ failures, openForMs, cause }: Breaker["state"], nowMs: number) {
+  const message = `${failures} launches in a row failed by a fault of this host`;
+  return failures === 0
+    ? null
+    : { failures, openUntilMs: nowMs + openForMs, cause: cause === null ? null : { code: cause, message } };
+}

@@ -59,7 +59,13 @@ export interface EndFacts {
 }
 
 /** Causes whose requeue is not this host's configuration: the same host may take the VM again. */
-const SAME_HOST_MAY_RETRY = new Set<Cause["code"]>(["host_shutdown", "worker_crashed", "host_lost", "ports_exhausted"]);
+const SAME_HOST_MAY_RETRY = new Set<Cause["code"]>([
+  "host_shutdown",
+  "worker_crashed",
+  "host_lost",
+  "ports_exhausted",
+  "gpu_busy",
+]);
 const AVOID_HOST_MS = 5 * 60_000;
 const RELEASE_DELAY_MS = 1_000;
 

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { ServedPools } from "../contract/placement.ts";
 import type { ClaimedJob, JobClaims } from "../queue/job-claims.ts";
 import type { PoolWaiter } from "../queue/pool-waiter.ts";
 import { within } from "../runtime/bounded-wait.ts";
@@ -14,13 +15,15 @@ const ERROR_PAUSE_MS = 500;
 const UNFIT_PAUSE_MS = 5_000;
 const STOP_MAX_MS = 1_000;
 const COMPLAIN_EVERY_MS = 10_000;
+/** While the GPU is held nobody waits at the pools that ask for it: they are looked at this often, should it be free. */
+const GPU_LOOK_MS = 1_000;
 /** Room may also come by time alone (a lease that is valid again, a breaker that lets one try): looked at this often. */
 const ROOM_LOOK_MS = 1_000;
 /** No step of the loop takes longer while Redis can be reached; a loop that does not turn must not hold a lease. */
 const TURN_MAX_MS = 30_000;
 
 export interface FetchLoopDeps {
-  readonly pools: readonly string[];
+  readonly pools: ServedPools;
   readonly claims: Pick<JobClaims, "fetch" | "nextDelayedAtMs">;
   readonly waiter: Pick<PoolWaiter, "wait" | "stop">;
   readonly mutex: Mutex;
@@ -29,6 +32,8 @@ export interface FetchLoopDeps {
   readonly newToken: () => string;
   /** Whether a slot and a port are free now: nothing is fetched only to be put back for a limit. */
   readonly hasRoom: () => boolean;
+  /** Whether the host has a GPU that no VM holds: only then are the pools that ask for it looked at. */
+  readonly isGpuFree: () => boolean;
   /** Resolves when `hasRoom` may have changed, or is aborted. */
   readonly roomChanged: (signal: AbortSignal) => Promise<void>;
   /** Puts the intent on disk and takes the port. Called under the mutex; the launch itself goes on in the background. */
@@ -39,7 +44,8 @@ export interface FetchLoopDeps {
 
 /**
  * The one loop of a host that fetches: it waits for work outside the mutex, then, under it and with room, fetches from
- * the pools in turn until one job is fetched and its intent is on disk.
+ * the pools in turn until one job is fetched and its intent is on disk. VMs that ask for the GPU come first while it is
+ * free: any other VM would take it from them.
  */
 export class FetchLoop {
   readonly #deps: FetchLoopDeps;
@@ -47,7 +53,7 @@ export class FetchLoop {
   #running: Promise<void> | undefined;
   #turnedAtMs = 0;
   #complainedAtMs = Number.NEGATIVE_INFINITY;
-  #turn = 0;
+  #lastPool = "";
   /** Whether jobs may wait for their time; known to be none, Redis is not asked for the earliest. */
   #mayBeDelayed = true;
 
@@ -86,7 +92,8 @@ export class FetchLoop {
         const fetched = await mutex.run(() => this.#fetchOne(signal));
         // A fetch has set the marker again, so that the wait after it comes back at once.
         if (signal.aborted) return;
-        const sign = await waiter.wait(fetched ? WAIT_MAX_MS : await this.#waitMs());
+        const pools = this.#openPools();
+        const sign = await waiter.wait(pools, fetched ? this.#waitMaxMs() : await this.#waitMs(pools));
         this.#mayBeDelayed ||= sign === "delayed";
       } catch (error) {
         if (signal.aborted) return;
@@ -117,12 +124,12 @@ export class FetchLoop {
   }
 
   async #fetchOne(signal: AbortSignal): Promise<boolean> {
-    const { pools, claims, newToken, hasRoom, take, strand } = this.#deps;
-    for (let tried = 0; tried < pools.length; tried++) {
+    const { claims, newToken, hasRoom, take, strand } = this.#deps;
+    for (const pool of this.#openPools()) {
       if (signal.aborted || !hasRoom()) return false;
-      const pool = pools[this.#turn++ % pools.length] ?? "";
       const job = await claims.fetch(pool, newToken());
       if (job === undefined) continue;
+      this.#lastPool = pool;
       // Redis may have been away meanwhile: what it gives now may be older than what runs somewhere.
       if (signal.aborted || !hasRoom()) {
         strand(job);
@@ -139,12 +146,27 @@ export class FetchLoop {
     return false;
   }
 
-  /** Until the earliest delayed job of any pool is due, at most `WAIT_MAX_MS`. */
-  async #waitMs(): Promise<number> {
-    if (!this.#mayBeDelayed) return WAIT_MAX_MS;
-    const due = await Promise.all(this.#deps.pools.map((pool) => this.#deps.claims.nextDelayedAtMs(pool)));
+  /** The pools of which the host could take any VM now, each list from behind the pool that gave the last one. */
+  #openPools(): readonly string[] {
+    const { pools, isGpuFree } = this.#deps;
+    const inTurn = (list: readonly string[]) => {
+      const next = list.indexOf(this.#lastPool) + 1;
+      return [...list.slice(next), ...list.slice(0, next)];
+    };
+    return [...(isGpuFree() ? inTurn(pools.gpu) : []), ...inTurn(pools.others)];
+  }
+
+  #waitMaxMs(): number {
+    const { pools, isGpuFree } = this.#deps;
+    return pools.gpu.length === 0 || isGpuFree() ? WAIT_MAX_MS : GPU_LOOK_MS;
+  }
+
+  /** Until the earliest delayed job of these pools is due, within the bound. */
+  async #waitMs(pools: readonly string[]): Promise<number> {
+    if (!this.#mayBeDelayed) return this.#waitMaxMs();
+    const due = await Promise.all(pools.map((pool) => this.#deps.claims.nextDelayedAtMs(pool)));
     const earliest = Math.min(...due.map((atMs) => atMs ?? Number.POSITIVE_INFINITY));
     this.#mayBeDelayed = earliest !== Number.POSITIVE_INFINITY;
-    return Math.max(Math.min(WAIT_MAX_MS, earliest - this.#deps.clock.nowMs()), 1);
+    return Math.max(Math.min(this.#waitMaxMs(), earliest - this.#deps.clock.nowMs()), 1);
   }
 }

@@ -11,12 +11,15 @@ import type { QemuObservation } from "../qemu/supervision.ts";
 import { vmCommand } from "../qemu/vm-command.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import type { FailPoints } from "./fail-points.ts";
+import type { GpuSlot } from "./gpu-slot.ts";
 import type { Launch } from "./launch.ts";
+import type { LaunchAttestor } from "./launch-attestor.ts";
 import type { LaunchFiles } from "./launch-files.ts";
 import type { LiveQemu, Machine } from "./machine.ts";
 import { type MoveDeps, moveVm, saveLaunch, whenPossible } from "./move-vm.ts";
 import type { SecretMask } from "./secret-mask.ts";
 import type { StopRequest } from "./stop-request.ts";
+import { assertServed, vmTee } from "./vm-hardware.ts";
 
 /** More foreign listeners than this in one launch are no accident of timing; the VM goes back to the queue. */
 const PORT_TRIES_MAX = 16;
@@ -32,8 +35,9 @@ export interface QemuLaunchDeps extends MoveDeps {
   /** Whether nobody else can launch this host's VMs now: it surely holds its lease, and the guard is in time. */
   readonly mayLaunch: () => boolean;
   readonly tee: Tee;
-  /** PCI address of the GPU to pass through, or false. */
-  readonly gpu: string | false;
+  readonly gpu: Pick<GpuSlot, "freeFor" | "setAside">;
+  /** Undefined where VMs of this host have no TEE. */
+  readonly attestor?: Pick<LaunchAttestor, "attest" | "hostData"> | undefined;
   readonly forwardBind: string | undefined;
   /** Under which address clients reach this host. */
   readonly address: string;
@@ -52,7 +56,12 @@ export interface QemuOrder {
 /** Makes the files, starts QEMU and brings the VM to `running`. Leaves no process behind when it fails or is stopped. */
 export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promise<LiveQemu> {
   const { launch, stop } = order;
+  assertServed(launch.spec, { tee: vmTee(launch.spec, deps.tee), gpu: launch.gpu });
+  const attesting = attestorOf(deps, launch)?.attest(launch, stop.signal);
+  attesting?.catch(() => undefined); // it is awaited once the files are made, and only then
   await makeFiles(deps, order);
+  const attestation = await attesting;
+  launch.attestation = attestation === undefined ? undefined : JSON.stringify(attestation);
   for (let tries = 0; tries < PORT_TRIES_MAX; tries++) {
     stop.signal.throwIfAborted();
     if (!(await deps.machine.isPortFree(deps.forwardBind ?? "", portOf(launch)))) {
@@ -62,7 +71,9 @@ export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promis
     try {
       return await startOnPort(deps, order);
     } catch (error) {
-      if (!(error instanceof LaunchFailure) || error.failure.code !== "port_taken") throw error;
+      if (!(error instanceof LaunchFailure)) throw error;
+      if (error.failure.code === "gpu_busy") deps.gpu.setAside();
+      if (error.failure.code !== "port_taken") throw error;
       await whenPossible(deps, stop, () => changePort(deps, launch));
     }
   }
@@ -80,7 +91,7 @@ async function makeFiles(deps: QemuLaunchDeps, { launch, secrets, stop }: QemuOr
     spec,
     secrets,
     signal: stop.signal,
-    firmwareVars: tee.kind === "none" && config.firmware === "ovmf",
+    firmwareVars: vmTee(spec, tee).kind === "none" && config.firmware === "ovmf",
   });
   await failPoints.reach("L6-guest-files", spec.name);
 }
@@ -100,9 +111,16 @@ async function assertStillOurs(deps: QemuLaunchDeps, { launch, stop }: QemuOrder
       stop.ask("superseded", { force: true });
       stop.signal.throwIfAborted();
     }
-    launch.record = { ...launch.record, snapshot: snapshot ?? null }; // reaches the disk with the pid
+    launch.record = { ...launch.record, snapshot: withAttestation(snapshot, launch) }; // reaches the disk with the pid
     return;
   }
+}
+
+/** The record as Redis holds it, with what the policy of this launch is made of instead of an earlier one's. */
+function withAttestation(snapshot: Readonly<Record<string, string>> | undefined, { attestation }: Launch) {
+  if (snapshot === undefined) return null;
+  const { attestation: _earlier, ...others } = snapshot;
+  return attestation === undefined ? others : { ...others, attestation };
 }
 
 /** Positive evidence in a record against a launch; what Redis has merely forgotten is told again later. */
@@ -192,7 +210,7 @@ async function publishStarting(deps: QemuLaunchDeps, launch: Launch, stop: StopR
     { launch, stop },
     {
       to: "starting",
-      fields: { command: launch.command ?? null },
+      fields: { command: launch.command ?? null, attestation: launch.attestation ?? null },
       event: { type: "vm.starting", data: { host, epoch, port, pid } },
       progress: { pid },
     },
@@ -209,11 +227,8 @@ async function changePort({ config, launches, logger }: QemuLaunchDeps, launch: 
 }
 
 /** The Cocos command line, and drover's own layer visibly behind it; the binary stands first. */
-function commandLine(
-  { config, tee, gpu, forwardBind }: QemuLaunchDeps,
-  launch: Launch,
-  secrets: VmSecrets,
-): readonly string[] {
+function commandLine(deps: QemuLaunchDeps, launch: Launch, secrets: VmSecrets): readonly string[] {
+  const { config, tee, forwardBind } = deps;
   const { identity, spec, paths } = launch;
   const { binPath, cocos, drover } = vmCommand(config, {
     vmId: identity.vmId,
@@ -221,13 +236,19 @@ function commandLine(
     hostPort: portOf(launch),
     forwardBind,
     paths,
-    tee: tee.kind,
-    gpu,
+    tee: vmTee(spec, tee).kind,
+    gpu: launch.gpu,
+    hostData: attestorOf(deps, launch)?.hostData(spec),
     aaKbsParams: secrets.aaKbsParams,
     resultPort: spec.result === true,
     endOnReboot: spec.onReboot === "end",
   });
   return [binPath, ...cocos, ...drover];
+}
+
+/** Undefined for a VM without a TEE: it proves nothing. */
+function attestorOf({ attestor, tee }: QemuLaunchDeps, { spec }: Launch): QemuLaunchDeps["attestor"] {
+  return vmTee(spec, tee).kind === "none" ? undefined : attestor;
 }
 
 /** The operator's files, by which a failure tells a missing kernel from a missing firmware. */

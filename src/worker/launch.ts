@@ -19,6 +19,8 @@ export interface Launch {
   readonly crashes: readonly number[];
   /** Unix ms; set when this or an earlier launch has run: the TTL goes on. */
   deadlineAtMs: number | undefined;
+  /** PCI address of the GPU that it holds until its end. */
+  readonly gpu: string | false;
   readonly paths: VmPaths;
   readonly startedAtMs: number;
   /** Why nothing can be launched: the job's data is not readable. */
@@ -33,11 +35,13 @@ export interface Launch {
   port: number | undefined;
   /** The QEMU command as one shell line, secrets masked, once it is known. */
   command: string | undefined;
+  /** What its attestation policy is made of (an AttestationRecord, as text), once it is known; none for a plain VM. */
+  attestation?: string | undefined;
 }
 
 /** What Redis is told of the launch when it has lost it. */
 export function toLive(launch: Launch): LiveLaunch {
-  const { identity, state, port, record, deadlineAtMs, command } = launch;
+  const { identity, state, port, record, deadlineAtMs, command, attestation } = launch;
   const text = (value: number | string | null | undefined) => (value == null ? null : String(value));
   return {
     identity,
@@ -50,6 +54,7 @@ export function toLive(launch: Launch): LiveLaunch {
       runningAtMs: text(record.runningAtMs),
       deadlineAtMs: text(deadlineAtMs),
       command: text(command),
+      attestation: text(attestation),
     },
     job: record.job,
     deadlineAtMs,
@@ -72,6 +77,8 @@ export function launchFromDisk(local: LocalRecord, known: VmRecord | undefined, 
     avoid: known?.avoid ?? {},
     crashes: known?.crashes ?? [],
     deadlineAtMs: known?.deadlineAtMs ?? local.deadlineAtMs ?? undefined,
+    // From what PREPARE wrote: it is in Redis, or on disk since before QEMU was told to be running.
+    gpu: (known?.epoch === epoch ? known.gpu : snapshot?.["gpu"]) ?? false,
     paths,
     startedAtMs: local.createdAtMs,
     problem: undefined,
@@ -81,5 +88,7 @@ export function launchFromDisk(local: LocalRecord, known: VmRecord | undefined, 
     // The port may have changed between Redis and the disk.
     port: (known?.epoch === epoch ? known.port : undefined) ?? local.port ?? undefined,
     command: known?.epoch === epoch ? known.command : undefined,
+    // On disk since before QEMU existed.
+    attestation: snapshot?.["attestation"],
   };
 }

@@ -1,10 +1,13 @@
 import type { QemuConfig } from "../contract/qemu-config.ts";
 import type { VmSecrets, VmSpec } from "../contract/vm-request.ts";
 import { type AttachOptions, attachQemu } from "../qemu/attach-qemu.ts";
+import type { Confinement } from "../qemu/confinement.ts";
 import { copyFirmwareVars } from "../qemu/firmware-vars.ts";
 import { writeGuestFiles } from "../qemu/guest-files.ts";
+import type { Limiter } from "../qemu/limiter.ts";
 import { isPortFree } from "../qemu/port-check.ts";
 import { findLaunchesOf } from "../qemu/process-scan.ts";
+import { giveToQemuUser } from "../qemu/qemu-user-files.ts";
 import type { RunningQemu } from "../qemu/running-qemu.ts";
 import type { SpareOverlay } from "../qemu/spare-overlay.ts";
 import { type StartOptions, startQemu } from "../qemu/start-qemu.ts";
@@ -56,12 +59,21 @@ export interface Machine {
   readOutputs(paths: VmPaths): Promise<VmOutputs>;
 }
 
+interface MachineDeps {
+  readonly config: Config;
+  readonly disks: SpareOverlay;
+  readonly stateDir: string;
+  /** With whose rights QEMU runs here. */
+  readonly confinement: Confinement;
+  readonly limiter: Limiter;
+}
+
 /** This machine. */
-export function localMachine(deps: { config: Config; disks: SpareOverlay; stateDir: string }): Machine {
+export function localMachine(deps: MachineDeps): Machine {
   return {
     makeGuest: (order) => makeGuest(deps, order),
     isPortFree,
-    start: startQemu,
+    start: (options) => startQemu({ ...options, confinement: deps.confinement, limiter: deps.limiter }),
     attach: attachQemu,
     livingOf: (vmId) => findLaunchesOf(deps.stateDir).filter(({ uuid }) => uuid === vmId),
     isAlive,
@@ -71,7 +83,7 @@ export function localMachine(deps: { config: Config; disks: SpareOverlay; stateD
 }
 
 async function makeGuest(
-  { config: { qemu, diskMode }, disks }: { config: Config; disks: SpareOverlay },
+  { config: { qemu, diskMode }, disks, stateDir, confinement }: MachineDeps,
   { paths, vmId, spec, secrets, signal, firmwareVars }: GuestOrder,
 ): Promise<void> {
   const failed = new AbortController();
@@ -84,6 +96,7 @@ async function makeGuest(
   await Promise.all(parts.map((part) => part.catch((error) => failed.abort(error))));
   given.release();
   failed.signal.throwIfAborted();
+  if (confinement.kind === "user") await giveToQemuUser(stateDir, paths, confinement.user);
 }
 
 function diskOf({ disk }: QemuConfig, paths: VmPaths) {

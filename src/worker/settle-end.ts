@@ -1,5 +1,6 @@
 import type { CauseCode } from "../contract/causes.ts";
 import { LAUNCHES_KEPT } from "../contract/limits.ts";
+import { askedPool } from "../contract/placement.ts";
 import type { LaunchRecord } from "../contract/vm-record.ts";
 import type { JobClaims } from "../queue/job-claims.ts";
 import type { LaunchIdentity, Leave, Move, MoveOutcome, RecordFields } from "../queue/launch-moves.ts";
@@ -63,7 +64,8 @@ export async function settleJob(
 }
 
 function moveOf({ identity, attempts }: EndedLaunch, plan: EndPlan): Move {
-  const { host, epoch, pool } = identity;
+  const { host, epoch } = identity;
+  const pool = askedPool(identity.pool);
   const cause = plan.cause ?? { code: "internal" as CauseCode, message: plan.reason };
   const progress = { reason: plan.reason, ...(plan.cause === null ? {} : { cause: plan.cause }) };
   switch (plan.outcome) {

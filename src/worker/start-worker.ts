@@ -23,17 +23,20 @@ import { VmUpkeep } from "../queue/vm-upkeep.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { reservedPorts } from "../runtime/config/reserved-ports.ts";
 import type { Config } from "../runtime/config-shape.ts";
+import { openKeyRing } from "../runtime/key-ring.ts";
 import { Scope } from "../runtime/scope.ts";
-import { loadSecretKeys } from "../runtime/secret-keys.ts";
 import { BootGate } from "./boot-gate.ts";
-import { Breaker } from "./breaker.ts";
+import { Breaker, publishedBreaker } from "./breaker.ts";
+import { chooseConfinement, chooseLimits } from "./choose-confinement.ts";
 import { describeHost } from "./describe-host.ts";
 import { FailPoints } from "./fail-points.ts";
 import { FetchLoop } from "./fetch-loop.ts";
+import { GpuSlot } from "./gpu-slot.ts";
 import { uptimeMs } from "./guard/uptime.ts";
 import { GuardKeeper } from "./guard-keeper.ts";
 import { openHostState } from "./host-state.ts";
 import { rememberGeneration } from "./known-generation.ts";
+import { openAttestor } from "./launch-attestor.ts";
 import { launchFiles } from "./launch-files.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 import { localMachine } from "./machine.ts";
@@ -72,10 +75,12 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     await openHostState({ stateDir: config.stateDir, instanceId: config.manager.instanceId }),
     (state) => state[Symbol.asyncDispose](),
   );
+  const confinement = await chooseConfinement(config, logger);
+  const limiter = chooseLimits(config, host.stateDir, logger);
   const failPoints = scope.own(new FailPoints(config.failpoint, logger), (points) => points.release());
-  const secretKeys = await loadSecretKeys(config.secrets);
+  const keyRing = scope.own(await openKeyRing({ secrets: config.secrets, logger }), (ring) => ring.stop());
   const connect = (role: "worker" | "blocking", name: string) =>
-    scope.own(openRedis({ url: config.redis.url, role, name: `drover-${host.hostId}-${name}`, logger }), (client) =>
+    scope.own(openRedis({ ...config.redis, role, name: `drover-${host.hostId}-${name}`, logger }), (client) =>
       client.disconnect(),
     );
   const redis = connect("worker", "worker");
@@ -140,15 +145,18 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     mutex,
     breaker,
     failPoints,
-    secretKeys,
+    keyRing,
     files: launchFiles({ stateDir: host.stateDir, diskFormat: config.qemu.disk.format }),
     machine: localMachine({
       config,
       stateDir: host.stateDir,
+      confinement,
+      limiter,
       disks: scope.own(await SpareOverlay.open(join(host.stateDir, "spare")), (owned) => owned.close()),
     }),
     tee: description.tee,
-    gpu: description.gpu,
+    gpu: new GpuSlot({ bdf: description.gpu, clock }),
+    attestor: openAttestor(scope, { config, tee: description.tee, stateDir: host.stateDir, clock, logger }),
     address: description.host.address,
     forwardBind: description.forwardBind,
     console: new LiveConsole({ redis, keys }),
@@ -180,9 +188,10 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
   await rounds.round();
 
   const fetching = new FetchLoop({
-    pools: config.pools,
+    pools: description.served,
+    isGpuFree: () => runs.freeGpu !== false,
     claims: stores.claims,
-    waiter: new PoolWaiter({ redis: connect("blocking", "wait"), keys, pools: config.pools }),
+    waiter: new PoolWaiter({ redis: connect("blocking", "wait"), keys }),
     mutex,
     clock,
     logger,
@@ -263,11 +272,4 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     },
     scope,
   });
-}
-
-function publishedBreaker({ failures, openForMs, cause }: Breaker["state"], nowMs: number) {
-  const message = `${failures} launches in a row failed by a fault of this host`;
-  return failures === 0
-    ? null
-    : { failures, openUntilMs: nowMs + openForMs, cause: cause === null ? null : { code: cause, message } };
 }

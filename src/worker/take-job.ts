@@ -1,5 +1,7 @@
 import type { Logger } from "pino";
+import type { Tee } from "../contract/qemu-config.ts";
 import { isFinal } from "../contract/vm-state.ts";
+import { describeTee } from "../qemu/host-detection.ts";
 import { isVmId } from "../qemu/vm-paths.ts";
 import type { ClaimedJob } from "../queue/job-claims.ts";
 import type { LaunchIdentity, RecordFields } from "../queue/launch-moves.ts";
@@ -11,6 +13,7 @@ import type { Launch } from "./launch.ts";
 import type { LaunchFiles } from "./launch-files.ts";
 import { newLocalRecord } from "./local-record.ts";
 import type { Stores } from "./stores.ts";
+import { vmGpu, vmTee } from "./vm-hardware.ts";
 import type { VmRuns } from "./vm-runs.ts";
 
 /** Back soon, but no hot loop: somebody else may take it meanwhile. */
@@ -28,11 +31,12 @@ export class HostUnfit extends Error {
 export interface TakeJobDeps extends Pick<Stores, "claims" | "launches" | "store"> {
   readonly host: Pick<HostState, "hostId" | "stateId" | "bootId">;
   readonly files: LaunchFiles;
-  readonly runs: Pick<VmRuns, "hasVm">;
+  readonly runs: Pick<VmRuns, "hasVm" | "freeGpu">;
+  readonly tee: Tee;
   readonly failPoints: FailPoints;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** What every VM record of this host says: TEE, accelerator. */
+  /** What every VM record of this host says: the accelerator. */
   readonly hostFields: RecordFields;
 }
 
@@ -82,7 +86,9 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
     epoch: job.epoch,
     token: job.token,
   };
-  const prepared = await launches.prepare(identity, deps.hostFields);
+  const tee = describeTee(vmTee(data.spec, deps.tee));
+  const gpu = vmGpu(data.spec, deps.runs.freeGpu);
+  const prepared = await launches.prepare(identity, { ...deps.hostFields, tee, gpu: gpu === false ? null : gpu });
   if (prepared.kind !== "prepared") {
     await settleRefused(deps, job, prepared.kind);
     await files.removeDirectory(paths);
@@ -101,6 +107,7 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
     avoid,
     crashes: prepared.history.crashes,
     deadlineAtMs,
+    gpu,
     paths,
     startedAtMs,
     record: { ...record, attemptsMade, port: prepared.port },

@@ -5,8 +5,8 @@ import { ConsoleWatch } from "../qemu/console-watch.ts";
 import type { RingChunk } from "../qemu/ring-reader.ts";
 import type { VmOutputs } from "../qemu/vm-outputs.ts";
 import type { LiveConsole } from "../queue/live-console.ts";
-import { openSealed } from "../runtime/sealing.ts";
-import type { SecretKeys } from "../runtime/secret-keys.ts";
+import type { KeyRing } from "../runtime/key-ring.ts";
+import { boxKeyId, openSealed } from "../runtime/sealing.ts";
 import { ConsolePublisher } from "./console-publisher.ts";
 import type { Launch } from "./launch.ts";
 import type { LiveQemu } from "./machine.ts";
@@ -16,7 +16,7 @@ import type { Stores } from "./stores.ts";
 import type { SuperviseDeps } from "./supervise-vm.ts";
 
 export interface HandDeps extends Pick<SuperviseDeps, "clock">, Pick<Stores, "launches"> {
-  readonly secretKeys: SecretKeys | undefined;
+  readonly keyRing: KeyRing;
   readonly console: Pick<LiveConsole, "append">;
   readonly logger: Logger;
 }
@@ -73,12 +73,17 @@ export class VmHand {
 const WITHHELD = "[drover: withheld, because the secrets to be masked in it could not be opened]";
 
 /** Throws LaunchFailure `secret_unreadable`. */
-export async function openSecrets({ launches, secretKeys }: HandDeps, launch: Launch): Promise<VmSecrets> {
+export async function openSecrets({ launches, keyRing }: HandDeps, launch: Launch): Promise<VmSecrets> {
   const { identity, owner, hasSecrets } = launch;
   if (!hasSecrets) return {};
-  const sealed = await launches.sealedSecrets(identity.vmId);
+  let sealed = await launches.sealedSecrets(identity.vmId);
+  if (sealed !== undefined && keyRing.current?.byId.has(boxKeyId(sealed)) !== true) {
+    // In a change of the key: the API may have it before this host, or the box has just been sealed again.
+    await keyRing.refresh();
+    sealed = await launches.sealedSecrets(identity.vmId);
+  }
   if (sealed === undefined) throw new LaunchFailure("secret_unreadable", "the sealed secrets are gone from Redis");
-  return openSealed(secretKeys, { owner, vmId: identity.vmId }, sealed);
+  return openSealed(keyRing.current, { owner, vmId: identity.vmId }, sealed);
 }
 
 /** Every form in which a secret could be printed: as it was sent, and as the file that the guest finds. */

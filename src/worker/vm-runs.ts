@@ -59,6 +59,11 @@ export class VmRuns {
     return (maxVms <= 0 || this.#runs.size < maxVms) && this.deps.launches.freePorts > 0;
   }
 
+  /** PCI address of this host's GPU, or false where no VM can have it now. One that holds it does so to its very end. */
+  get freeGpu(): string | false {
+    return this.deps.gpu.freeFor([...this.#runs.values()].map(({ launch }) => launch));
+  }
+
   /** Counts the free ports anew: those that were set aside come back by time alone. */
   async refreshFreePorts(): Promise<void> {
     await this.deps.launches.countFreePorts();

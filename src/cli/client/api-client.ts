@@ -9,6 +9,7 @@ export interface ListFilter {
   readonly state?: readonly string[];
   readonly pool?: string;
   readonly host?: string;
+  readonly owner?: string;
   readonly cause?: string;
   readonly label?: readonly string[];
   readonly limit?: number;
@@ -66,6 +67,15 @@ export class ApiClient {
 
   health(): Promise<Health> {
     return callApi(this.target, { path: "health" }, Health);
+  }
+
+  /** The VM's attestation policy: a CoRIM, signed or not, as the API gives it. */
+  async attestationPolicy(id: string): Promise<Uint8Array> {
+    const headers = { accept: "application/rim+cbor, application/rim+cose, application/problem+json" };
+    const chunks: Uint8Array[] = [];
+    const path = `${vmPath(id)}/attestation-policy`;
+    for await (const chunk of await openStream(this.target, { path, headers })) chunks.push(chunk);
+    return Buffer.concat(chunks);
   }
 
   /** The guest's own output: what is kept of it, and with `follow` what comes until the VM has ended. */

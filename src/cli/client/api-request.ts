@@ -1,15 +1,23 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { z } from "zod";
+import { type TlsFailure, tlsFailureOf } from "../../runtime/tls/tls-failure.ts";
 import { CliError } from "../cli-error.ts";
 import { EXIT } from "../exit-codes.ts";
-import { problemError } from "./problem-error.ts";
+import type { ClientAccess } from "./client-access.ts";
+import { problemError, RetryAfter } from "./problem-error.ts";
 
 /** Longer than the API may take for anything but an open stream. */
 const REQUEST_TIMEOUT_MS = 30_000;
+const TRIES_MAX = 5;
+/** An API that asks for more is not waited for in full. */
+const ASKED_MAX_MS = 60_000;
 
 export interface ApiTarget {
   readonly baseUrl: URL;
   readonly signal: AbortSignal;
   readonly requestTimeoutMs?: number;
+  /** Without it requests go without a token, and TLS trusts what Node trusts. */
+  readonly access?: ClientAccess;
 }
 
 export interface ApiCall {
@@ -21,10 +29,33 @@ export interface ApiCall {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** One call with a JSON reply, checked by its schema. Errors are ready to be shown. */
+/**
+ * One call with a JSON reply, checked by its schema. Errors are ready to be shown. What an API that has too much to do
+ * asks to wait is waited for; a submit has its own patience (see `submitPatiently`).
+ */
 export async function callApi<S extends z.ZodType>(target: ApiTarget, call: ApiCall, schema: S): Promise<z.output<S>> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await callOnce(target, call, schema);
+    } catch (error) {
+      const pauseMs = call.method === "POST" || attempt === TRIES_MAX ? undefined : askedPauseMs(error);
+      if (pauseMs === undefined) throw error;
+      await delay(pauseMs, undefined, { signal: target.signal }).catch(() => {
+        throw target.signal.reason;
+      });
+    }
+  }
+}
+
+function askedPauseMs(error: unknown): number | undefined {
+  if (!(error instanceof CliError) || error.code !== "too_many_requests") return undefined;
+  const seconds = error.cause instanceof RetryAfter ? error.cause.seconds : undefined;
+  return seconds === undefined ? undefined : Math.min(seconds * 1_000, ASKED_MAX_MS);
+}
+
+async function callOnce<S extends z.ZodType>(target: ApiTarget, call: ApiCall, schema: S): Promise<z.output<S>> {
   const { response, text } = await bounded(target, async (signal) => {
-    const answered = await fetch(urlOf(target, call), { ...initOf(call), signal });
+    const answered = await send(target, call, signal);
     return { response: answered, text: await answered.text() };
   });
   if (!response.ok) throw problemError(target.baseUrl, response, text);
@@ -34,7 +65,7 @@ export async function callApi<S extends z.ZodType>(target: ApiTarget, call: ApiC
 /** Opens an endless reply. Only the answer's head is bounded in time. Ends with the target's signal, by its reason. */
 export async function openStream(target: ApiTarget, call: ApiCall): Promise<AsyncGenerator<Uint8Array>> {
   const { response, text } = await bounded(target, async (signal) => {
-    const answered = await fetch(urlOf(target, call), { ...initOf(call), signal });
+    const answered = await send(target, call, signal);
     return { response: answered, text: answered.ok ? "" : await answered.text() };
   });
   if (!response.ok) throw problemError(target.baseUrl, response, text);
@@ -89,6 +120,13 @@ async function bounded<T>(target: ApiTarget, work: (signal: AbortSignal) => Prom
   }
 }
 
+function send(target: ApiTarget, call: ApiCall, signal: AbortSignal): Promise<Response> {
+  const { token, fetch: fetchOver = fetch } = target.access ?? {};
+  const init = initOf(call);
+  const headers = token === undefined ? init.headers : { ...init.headers, authorization: `Bearer ${token}` };
+  return fetchOver(urlOf(target, call), { ...init, headers, signal });
+}
+
 function urlOf(target: ApiTarget, { path, query = {} }: ApiCall): URL {
   const url = new URL(path, target.baseUrl);
   for (const [name, value] of Object.entries(query)) {
@@ -98,7 +136,7 @@ function urlOf(target: ApiTarget, { path, query = {} }: ApiCall): URL {
   return url;
 }
 
-function initOf(call: ApiCall): RequestInit {
+function initOf(call: ApiCall): RequestInit & { readonly headers: Record<string, string> } {
   const headers: Record<string, string> = { accept: "application/json, application/problem+json", ...call.headers };
   if (call.body !== undefined) headers["content-type"] = "application/json";
   const body = call.body === undefined ? {} : { body: JSON.stringify(call.body) };
@@ -141,12 +179,42 @@ export function foreignReply(baseUrl: URL, what: string): CliError {
 function connectionError(target: ApiTarget, error: unknown): unknown {
   if (target.signal.aborted) return target.signal.reason;
   if (error instanceof CliError) return error;
+  const tls = tlsFailureOf(error);
+  if (tls !== undefined) return tlsError(target.baseUrl, tls, error);
   const cause = systemCode(error);
   return new CliError(`no drover API can be reached at ${target.baseUrl.origin} (${cause})`, {
     code: cause === "ECONNREFUSED" ? "connection_refused" : "connection_failed",
     exitCode: EXIT.unreachable,
-    hint: "Start one with `drover up`, or name another with --url or DROVER_URL.",
+    hint: HUNG_UP.test(cause)
+      ? hungUpHint(target.baseUrl)
+      : "Start one with `drover up`, or name another with --url or DROVER_URL.",
     cause: error,
+  });
+}
+
+/** As a listener with TLS does to a client without, and one that asks for certificates to a client that has none. */
+const HUNG_UP = /^(ECONNRESET|UND_ERR_SOCKET|HPE_.*)$/;
+const MEND_OWN = "show one with DROVER_CLIENT_CERT and DROVER_CLIENT_KEY.";
+
+function hungUpHint({ protocol }: URL): string {
+  return protocol === "https:"
+    ? `The other side hung up. Where it asks clients for a certificate, ${MEND_OWN}`
+    : "The other side hung up. Where the API has TLS, write https:// in --url or DROVER_URL.";
+}
+
+const TLS_MENDS: Readonly<Record<TlsFailure["mend"], string>> = {
+  ca: "Name the CA of its certificate with DROVER_CA_CERTS; a certificate that signed itself is its own CA.",
+  "own-certificate": `Clients need a certificate there: ${MEND_OWN}`,
+  peer: "Mend the certificate of the API, or use a name that stands in it.",
+  scheme: "Write http:// in --url or DROVER_URL, or give the API a certificate.",
+};
+
+function tlsError({ origin }: URL, { reason, mend }: TlsFailure, cause: unknown): CliError {
+  return new CliError(`${origin} cannot be trusted or does not trust this client: ${reason}`, {
+    code: "tls_failed",
+    exitCode: EXIT.unreachable,
+    hint: TLS_MENDS[mend],
+    cause,
   });
 }
 

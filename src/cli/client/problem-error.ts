@@ -70,6 +70,12 @@ function wayOut(problem: Problem, response: Response): string | undefined {
       return "Submit the request again: secrets of a failed VM are kept for a while only.";
     case "secrets_key_missing":
       return "Set DROVER_SECRETS_KEY for API and workers; `drover up` makes a key by itself.";
+    case "unauthenticated":
+      return "Show a token with DROVER_TOKEN or DROVER_TOKEN_FILE; an operator makes one with `drover token add`.";
+    case "forbidden":
+      return "Ask an operator for a token with a role that may: `drover token add --role submitter` or operator.";
+    case "too_many_requests":
+      return after === undefined ? undefined : `Try again in ${after} s.`;
     case "host_not_allowed":
       return "Add the host name of your URL to DROVER_ALLOWED_HOSTS of the API, or use its address.";
     case "redis_unavailable":

@@ -8,6 +8,8 @@ import { RetryAfter } from "./problem-error.ts";
 const TRIES_MAX = 5;
 const PAUSE_FIRST_MS = 500;
 const PAUSE_MAX_MS = 10_000;
+/** An API that asks for more is not waited for in full. */
+const ASKED_MAX_MS = 60_000;
 
 /** What another try may mend: a full or briefly headless API, an answer lost on the way. */
 const PASSING = new Set(["too_many_requests", "redis_unavailable", "shutting_down", "connection_failed", "no_answer"]);
@@ -31,8 +33,11 @@ export async function submitPatiently(
       if (!(error instanceof CliError) || !PASSING.has(error.code) || attempt === TRIES_MAX) throw error;
       onRetry(error);
       const asked = error.cause instanceof RetryAfter ? error.cause.seconds : undefined;
-      const pauseMs = asked === undefined ? PAUSE_FIRST_MS * 2 ** (attempt - 1) : asked * 1000;
-      await delay(Math.min(pauseMs, PAUSE_MAX_MS), undefined, { signal: api.target.signal }).catch(() => {
+      const pauseMs =
+        asked === undefined
+          ? Math.min(PAUSE_FIRST_MS * 2 ** (attempt - 1), PAUSE_MAX_MS)
+          : Math.min(asked * 1000, ASKED_MAX_MS);
+      await delay(pauseMs, undefined, { signal: api.target.signal }).catch(() => {
         throw api.target.signal.reason;
       });
     }

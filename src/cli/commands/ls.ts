@@ -34,6 +34,7 @@ export function lsCommand(context: CliContext): Command {
     .option("-s, --state <states>", `only these: ${VM_STATES.join(", ")}`, choices(VM_STATES))
     .option("--pool <pool>", "only of this pool")
     .option("--host <host>", "only on this host")
+    .option("--owner <owner>", "only this owner's; an operator else sees everybody's")
     .option("--cause <cause>", "only failed with this cause", choice(CAUSE_CODES))
     .option(
       "--label <label>",

@@ -85,7 +85,11 @@ export function renderHost(host: HostDetail, screen: HostScreen): readonly strin
     ...fact("Pools", host.pools.join(", "), screen),
     ...fact("Address", host.address ?? undefined, screen),
     ...fact("Ports", ports === null ? undefined : `${ports.first}-${ports.last}`, screen),
-    ...fact("Machine", [host.accel, host.tee && `tee: ${host.tee}`].filter(Boolean).join(", "), screen),
+    ...fact(
+      "Machine",
+      [host.accel, host.tee && `tee: ${host.tee}`, host.gpu && `GPU ${host.gpu}`].filter(Boolean).join(", "),
+      screen,
+    ),
     ...fact(
       "Worker",
       host.version === null

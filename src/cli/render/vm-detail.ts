@@ -51,11 +51,15 @@ function facts(vm: VmView, screen: DetailScreen): readonly string[] {
     ...fact("Address", vm.address === null ? undefined : hostAndPort(vm.address), screen),
     ...fact(
       "Host",
-      vm.host === null ? undefined : [vm.host, vm.accel, vm.tee && `tee: ${vm.tee}`].filter(Boolean).join(", "),
+      vm.host === null
+        ? undefined
+        : [vm.host, vm.accel, vm.tee && `tee: ${vm.tee}`, vm.gpu && `GPU ${vm.gpu}`].filter(Boolean).join(", "),
       screen,
     ),
     ...fact("", vm.hostStatus === "unreachable" ? unreachable(vm) : undefined, screen),
+    ...fact("Host data", vm.hostData ?? undefined, screen),
     ...fact("Queue", `pool ${vm.pool}, ${vm.priority} priority, owner ${vm.owner}`, screen),
+    ...fact("Needs", needs(spec), screen),
     ...fact(
       "Attempts",
       `${vm.attempts.made} of ${vm.attempts.max} failed, ${vm.epoch === 1 ? "1 launch" : `${vm.epoch} launches`}`,
@@ -113,6 +117,12 @@ function limits(spec: VmView["spec"]): string {
     spec.queueTimeout && `queue ${spec.queueTimeout}`,
     spec.bootTimeout && `boot ${spec.bootTimeout}`,
   ]
+    .filter(Boolean)
+    .join(", ");
+}
+
+function needs({ tee, gpu }: VmView["spec"]): string {
+  return [tee && (tee === "none" ? "no TEE" : tee), gpu === undefined ? "" : gpu ? "a GPU" : "no GPU"]
     .filter(Boolean)
     .join(", ");
 }

@@ -10,6 +10,7 @@ const COLUMNS: readonly Column[] = [
   { title: "ID" },
   { title: "STATE" },
   { title: "AGE", align: "right" },
+  { title: "OWNER", shrinkTo: 8, optional: true },
   { title: "NAME", shrinkTo: 8, optional: true },
   { title: "HOST", shrinkTo: 8, optional: true },
   { title: "ADDRESS", shrinkTo: 21, optional: true },
@@ -22,26 +23,27 @@ export function renderVmTable(
   screen: { columns: number; paint: Paint; nowMs: number },
 ): readonly string[] {
   const ids = vms.map(({ id }) => id);
-  const render = (idChars: number) =>
-    renderTable(
-      COLUMNS,
-      vms.map((vm) => row(vm, idChars, screen)),
-      screen.columns,
-    );
+  const showOwner = new Set(vms.map(({ owner }) => owner)).size > 1; // of one's own VMs it says nothing
+  const rows = (idChars: number) => vms.map((vm) => row(vm, { idChars, showOwner, ...screen }));
+  const render = (idChars: number) => renderTable(COLUMNS, rows(idChars), screen.columns);
   const full = renderTable(
     COLUMNS,
-    vms.map((vm) => row(vm, FULL_ID_CHARS, screen).map(({ text }) => ({ text }))),
+    rows(FULL_ID_CHARS).map((cells) => cells.map(({ text }) => ({ text }))),
     Number.POSITIVE_INFINITY,
   );
   const fullFits = full.every((line) => line.length <= screen.columns);
   return render(fullFits ? FULL_ID_CHARS : shortIdLength(ids));
 }
 
-function row(vm: VmView, idChars: number, { paint, nowMs }: { paint: Paint; nowMs: number }): readonly Cell[] {
+function row(
+  vm: VmView,
+  { idChars, showOwner, paint, nowMs }: { idChars: number; showOwner: boolean; paint: Paint; nowMs: number },
+): readonly Cell[] {
   return [
     { text: vm.id.slice(0, idChars) },
     { text: vm.state, paint: (text) => paintState(paint, vm.state, text) },
     { text: formatAge(nowMs - Date.parse(vm.createdAt)) },
+    { text: showOwner ? vm.owner : "" },
     { text: vm.spec.name ?? "" },
     { text: vm.host ?? "" },
     { text: vm.address === null ? "" : hostAndPort(vm.address) },

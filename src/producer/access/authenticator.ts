@@ -9,6 +9,8 @@ export interface Credentials {
   readonly session?: string | undefined;
   /** Subject of a client certificate that TLS has verified, as `CN=name,O=organisation`. */
   readonly certificateSubject?: string | undefined;
+  /** Whether a proxy has passed the request on, as far as its headers tell: then `remote` says nothing of the caller. */
+  readonly proxied?: boolean;
   /** Address of the caller, without port. */
   readonly remote: string;
 }

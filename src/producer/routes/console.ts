@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { ConsoleQuery } from "../../contract/http-query.ts";
 import { requireAccept } from "../accept.ts";
+import { recheck } from "../access/recheck.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { followConsole, readConsole } from "../console-stream.ts";
 import { OpenAnswer, ReaderGone } from "../open-answer.ts";
@@ -25,6 +26,7 @@ export const consoleRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; reado
     "/v1/vms/:id/console",
     {
       exposeHeadRoute: false, // a HEAD of a followed console would never end
+      config: { access: "viewer" },
       preHandler: requireAccept("text/plain"),
       schema: {
         operationId: "getVmConsole",
@@ -54,8 +56,14 @@ export const consoleRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; reado
         const text = await readConsole(deps, { record, bytes });
         return reply.type(CONTENT_TYPE).send(text);
       }
-      using _seat = seats.take();
+      using _seat = seats.take(request.principal);
       const answer = OpenAnswer.begin(reply, { contentType: CONTENT_TYPE, stallMs: deps.limits.stallMs, closing });
+      using _caller = recheck({
+        request,
+        identify: deps.identify,
+        everyMs: deps.limits.recheckCallerMs,
+        cut: () => answer.cut(),
+      });
       try {
         await followConsole(deps, { record, bytes }, answer);
         answer.end();

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { DroverError } from "../../contract/errors.ts";
 import { EventsQuery, StreamId } from "../../contract/http-query.ts";
 import { requireAccept } from "../accept.ts";
+import { recheck } from "../access/recheck.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import type { EventFilter } from "../event-frame.ts";
 import { startPosition } from "../event-position.ts";
@@ -30,6 +31,7 @@ export const eventsRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; readon
     "/v1/events",
     {
       exposeHeadRoute: false, // it would never end
+      config: { access: "viewer" },
       preHandler: requireAccept("text/event-stream"),
       schema: {
         operationId: "streamEvents",
@@ -47,7 +49,7 @@ export const eventsRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; readon
     },
     async (request, reply) => {
       const wanted = readLastEventId(request.headers["last-event-id"]) ?? request.query.after;
-      using _seat = seats.take();
+      using _seat = seats.take(request.principal);
       const start = startPosition(wanted, await gate.run(() => eventLog.bounds()));
       const answer = OpenAnswer.begin(reply, {
         contentType: "text/event-stream; charset=utf-8",
@@ -55,6 +57,12 @@ export const eventsRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; readon
         closing,
       });
       const filter = toFilter(request.principal, request.query);
+      using _caller = recheck({
+        request,
+        identify: deps.identify,
+        everyMs: limits.recheckCallerMs,
+        cut: () => answer.cut(),
+      });
       try {
         const end = await streamEvents({ ...limits, log: eventLog, feed: eventFeed, answer, filter, start });
         if (end === "slow") request.log.info("a slow reader of events was cut");
@@ -80,8 +88,9 @@ function readLastEventId(header: string | undefined): string | undefined {
   });
 }
 
-function toFilter({ owner }: Principal, { type, vm }: EventsQuery): EventFilter {
+/** An operator sees the events of all owners. */
+function toFilter({ owner, role }: Principal, { type, vm }: EventsQuery): EventFilter {
   const types = typeof type === "string" ? [type] : type;
   const vmIds = typeof vm === "string" ? [vm] : vm;
-  return { owner, types, vmIds: vmIds?.map((id) => id.toLowerCase()) };
+  return { owner: role === "operator" ? undefined : owner, types, vmIds: vmIds?.map((id) => id.toLowerCase()) };
 }

@@ -38,6 +38,7 @@ export const healthRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = a
     "/health",
     {
       exposeHeadRoute: false, // as Cocos: GET only
+      config: { access: "public" },
       schema: {
         operationId: "getHealth",
         summary: "Whether the process lives",
@@ -59,6 +60,7 @@ export const healthRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = a
   app.get(
     "/ready",
     {
+      config: { access: "public" },
       schema: {
         operationId: "getReadiness",
         summary: "Whether requests can be served",

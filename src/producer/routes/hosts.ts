@@ -18,6 +18,7 @@ export const hostRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = asy
   app.get(
     "/v1/hosts",
     {
+      config: { access: "operator" },
       schema: {
         operationId: "listHosts",
         summary: "List hosts",
@@ -38,6 +39,7 @@ export const hostRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = asy
   app.get(
     "/v1/hosts/:id",
     {
+      config: { access: "operator" },
       schema: {
         operationId: "getHost",
         summary: "Show a host",
@@ -60,6 +62,7 @@ export const hostRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = asy
   app.delete(
     "/v1/hosts/:id",
     {
+      config: { access: "operator", audit: "host.forget" },
       schema: {
         operationId: "forgetHost",
         summary: "Forget a host that is gone for good",

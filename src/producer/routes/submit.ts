@@ -32,6 +32,7 @@ export const submitRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = as
   app.route({
     method: "POST",
     url: "/v1/vms",
+    config: { access: "submitter", audit: "vm.submit" },
     bodyLimit: REQUEST_MAX_BYTES,
     preHandler: requireAccept("application/json"),
     schema: {
@@ -64,10 +65,10 @@ export const submitRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = as
     handler: async (request, reply) => {
       const idempotencyKey = readIdempotencyKey(request.headers["idempotency-key"]);
       const submitted = await submitVm(deps, request.principal, { request: request.body, idempotencyKey });
+      reply.header("location", `/v1/vms/${submitted.record.vmId}`); // for the audit, should the client leave now
       const record = await waitAsPreferred(deps, { request, reply, record: submitted.record, until: isUp });
       return reply
         .code(submitted.replayed ? 200 : 202)
-        .header("location", `/v1/vms/${record.vmId}`)
         .send({ ...(await showVm(deps, record)), replayed: submitted.replayed });
     },
   });

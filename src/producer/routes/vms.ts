@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { DroverError } from "../../contract/errors.ts";
 import { RemoveQuery } from "../../contract/http-query.ts";
 import { PREFER_WAIT_MAX_S } from "../../contract/limits.ts";
 import { isFinal } from "../../contract/vm-state.ts";
@@ -8,6 +9,7 @@ import { requireAccept } from "../accept.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { removeVm, retryVm } from "../change-vm.ts";
 import { waitAsPreferred } from "../preferred-wait.ts";
+import type { Principal } from "../principal.ts";
 import { problemResponses } from "../problem-responses.ts";
 import { readVm, toVmId } from "../read-vm.ts";
 import { showVm, showVms } from "../show-vms.ts";
@@ -30,6 +32,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
   app.get(
     "/v1/vms",
     {
+      config: { access: "viewer" },
       schema: {
         operationId: "listVms",
         summary: "List VMs",
@@ -44,10 +47,12 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
       },
     },
     async ({ principal, query }) => {
-      const { state, label, ...filter } = query;
+      const { state, label, owner, ...filter } = query;
       const states = typeof state === "string" ? [state] : state;
       const labels = typeof label === "string" ? [label] : label;
-      const page = await deps.gate.run(() => deps.store.list({ ...filter, states, labels, owner: principal.owner }));
+      const page = await deps.gate.run(() =>
+        deps.store.list({ ...filter, states, labels, owner: listedOwner(principal, owner) }),
+      );
       return { items: await showVms(deps, page.records), next: page.next };
     },
   );
@@ -55,6 +60,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
   app.get(
     "/v1/vms/:id",
     {
+      config: { access: "viewer" },
       schema: {
         operationId: "getVm",
         summary: "Show a VM",
@@ -78,6 +84,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
   app.delete(
     "/v1/vms/:id",
     {
+      config: { access: "submitter", audit: "vm.remove" },
       schema: {
         operationId: "removeVm",
         summary: "Remove a VM",
@@ -104,6 +111,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
   app.post(
     "/v1/vms/:id/retry",
     {
+      config: { access: "submitter", audit: "vm.retry" },
       schema: {
         operationId: "retryVm",
         summary: "Retry a failed VM",
@@ -134,3 +142,12 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
     },
   );
 };
+
+/** Whose VMs are listed; undefined means everybody's, which is for operators. */
+function listedOwner(principal: Principal, wanted: string | undefined): string | undefined {
+  if (principal.role === "operator") return wanted;
+  if (wanted === undefined || wanted === principal.owner) return principal.owner;
+  throw new DroverError("forbidden", `owner: only an operator sees the VMs of others; you are ${principal.owner}`, {
+    problems: [{ field: "owner", message: "only an operator sees the VMs of others" }],
+  });
+}

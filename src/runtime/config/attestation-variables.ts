@@ -30,6 +30,6 @@ export const ATTESTATION_VARIABLES = {
     default: "",
     emptyMeans: "policies of TDX VMs are refused",
     group: "tee",
-    doc: "JSON file with the expected MRTD, MRSEAM and RTMR0 to RTMR3 of TDX VMs, each 96 hex digits.",
+    doc: "JSON file with the expected mrtd, mrseam and rtmr0 to rtmr3 of this host's TDX VMs, each 96 hex digits.",
   }),
 };

@@ -1,6 +1,8 @@
 import type { FieldProblem } from "../../contract/errors.ts";
 import { formatGoDurationMs } from "../../contract/go-duration.ts";
 import type { Config } from "../config-shape.ts";
+import { cocosSurprises } from "./cocos-surprises.ts";
+import { checkConnections, connectionWarnings } from "./connection-checks.ts";
 import type { Env } from "./env-reader.ts";
 import { goTrimSpace } from "./go-strconv.ts";
 import { REFUSED_DISK_NAME } from "./known-names.ts";
@@ -34,17 +36,7 @@ export function crossCheck(config: Config, env: Env, note: Note): void {
       '"true" contradicts MANAGER_QEMU_ENABLE_SEV_SNP, which is true as well: a VM is the one or the other. Unset one of them.',
     );
   }
-  for (const [prefix, listener] of [
-    ["MANAGER_HTTP", config.http],
-    ["MANAGER_GRPC", config.grpc],
-  ] as const) {
-    if ((listener.serverCert === "") === (listener.serverKey === "")) continue;
-    const missing = listener.serverCert === "" ? "CERT" : "KEY";
-    note(
-      [`${prefix}_SERVER_${missing}`],
-      `is not set, but ${prefix}_SERVER_${missing === "CERT" ? "KEY" : "CERT"} is: TLS needs both. Set both or neither.`,
-    );
-  }
+  checkConnections(config, note);
   if (config.http.port !== 0 && config.http.port === config.grpc.port) {
     note(
       ["MANAGER_GRPC_PORT", "MANAGER_HTTP_PORT"],
@@ -128,7 +120,7 @@ function checkBootFiles({ qemu }: Config, note: Note): void {
 
 /** What works, but hardly as it was meant. */
 export function crossWarnings(config: Config): readonly FieldProblem[] {
-  const warnings: FieldProblem[] = [];
+  const warnings: FieldProblem[] = [...cocosSurprises(config), ...connectionWarnings(config)];
   const { first, last } = config.qemu.hostFwdRange;
   for (const { port, setBy } of portsInRange(config)) {
     warnings.push({
@@ -146,7 +138,7 @@ export function crossWarnings(config: Config): readonly FieldProblem[] {
     warnings.push({
       field: "MANAGER_QEMU_USE_SUDO",
       message:
-        "Has no effect yet: QEMU runs as the worker's own user. Put that user into group kvm, or run the worker as root.",
+        "QEMU keeps the worker's own user; sudo only gives it the rights to open root's devices and to lock memory. A worker that is root calls no sudo. See docs/hardening.md.",
     });
   }
   if (config.qemu.enableDisk && config.firmware === "seabios") {

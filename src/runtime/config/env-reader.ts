@@ -14,6 +14,12 @@ export interface ReadVariable {
   readonly setAs: string | undefined;
 }
 
+/** A part of another variable's value that serves as the text of this one. */
+interface StandIn {
+  readonly text: string;
+  readonly setAs: string;
+}
+
 const SHOWN_VALUE_MAX_CHARS = 120;
 
 /**
@@ -25,6 +31,7 @@ export class EnvReader {
   readonly reads: ReadVariable[] = [];
   readonly #env: Env;
   readonly #facts: ProcessFacts;
+  readonly #standIns = new Map<string, StandIn>();
 
   constructor(env: Env, facts: ProcessFacts) {
     this.#env = env;
@@ -33,8 +40,8 @@ export class EnvReader {
 
   /** The variable's value; on a problem that of its default, and the problem is noted. */
   read<T>(variable: Variable<T>): T {
-    const [set, ...more] = [variable.name, ...variable.aliases].filter((name) => this.#isSet(name));
-    if (set === undefined) return this.#readDefault(variable);
+    const [set, ...more] = [variable.name, ...variable.aliases].filter((name) => this.#hasText(name));
+    if (set === undefined) return this.#readStandIn(variable);
     const text = this.#env[set] ?? "";
     this.reads.push({ variable, text, source: set === variable.name ? "env" : "alias", setAs: set });
     const parsed = this.#parse(variable, set, text);
@@ -46,7 +53,24 @@ export class EnvReader {
     this.problems.push({ field, message });
   }
 
-  #isSet(name: string): boolean {
+  /** Whether the environment sets the variable, under whichever name. */
+  isSet({ name, aliases }: AnyVariable): boolean {
+    return [name, ...aliases].some((each) => this.#hasText(each));
+  }
+
+  /** Gives an unset variable a text that another variable has set. Before it is read. */
+  standIn({ name }: AnyVariable, standIn: StandIn): void {
+    this.#standIns.set(name, standIn);
+  }
+
+  #readStandIn<T>(variable: Variable<T>): T {
+    const standIn = this.#standIns.get(variable.name);
+    if (standIn === undefined) return this.#readDefault(variable);
+    this.reads.push({ variable, ...standIn, source: "alias" });
+    return this.#parse(variable, standIn.setAs, standIn.text)?.value ?? variable.type.parse(variable.default);
+  }
+
+  #hasText(name: string): boolean {
     return (this.#env[name] ?? "") !== "";
   }
 

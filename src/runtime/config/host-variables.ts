@@ -1,16 +1,18 @@
 import { isIPv4 } from "node:net";
 import { join } from "node:path";
 import { POOL_MAX_CHARS, STATE_DIR_MAX_BYTES } from "../../contract/limits.ts";
+import { parseRedisUrl } from "../redis-url.ts";
 import { bool, choice, int, list, matching, optional, pathOrPem, timeout } from "./value-types.ts";
 import { ValueRefused, type ValueType, variable } from "./variable.ts";
 
 const ROOT_STATE_DIR = "/var/lib/drover";
 
 const redisUrl: ValueType<string> = {
-  allowed: "a redis://, rediss://, redis+sentinel:// or redis+cluster:// URL",
+  allowed:
+    "redis://user:password@host:port, or the same with rediss:// (TLS), redis+sentinel:// or redis+cluster:// (rediss+...:// with TLS; several hosts between commas); user and password percent-encoded",
+  brief: "redis://, rediss://, redis[s]+sentinel:// or redis[s]+cluster:// URL",
   parse(text) {
-    const parts = /^(rediss?|redis\+sentinel|redis\+cluster):\/\/\S+$/.exec(text);
-    if (parts === null) throw new ValueRefused();
+    if (parseRedisUrl(text) === undefined) throw new ValueRefused();
     return text;
   },
 };

@@ -26,11 +26,6 @@ export const KNOWN_NAMES: readonly KnownName[] = [
     reason: "The shipped cocos-manager.env sets it and no server reads it; cocos-cli parses it and sets no deadline.",
   },
   {
-    name: "MANAGER_GRPC_URL",
-    kind: "client",
-    reason: "A variable of cocos-cli: where the manager is.",
-  },
-  {
     name: "MANAGER_GRPC_CLIENT_CERT",
     kind: "client",
     reason: "A variable of cocos-cli: its own certificate.",

@@ -44,7 +44,7 @@ const listenerVariables = (prefix: "MANAGER_HTTP" | "MANAGER_GRPC", group: "http
     type: pathOrPem,
     default: "",
     group,
-    doc: "Certificates of the CA, as a path or as PEM text.",
+    doc: "Certificates of the server certificate's CA, as a path or as PEM text; those between it and the root are sent to clients.",
   }),
   clientCaCerts: variable({
     name: `${prefix}_CLIENT_CA_CERTS`,
@@ -52,7 +52,7 @@ const listenerVariables = (prefix: "MANAGER_HTTP" | "MANAGER_GRPC", group: "http
     default: "",
     emptyMeans: "clients need no certificate",
     group,
-    doc: "Certificates of the CA that signs client certificates, as a path or as PEM text.",
+    doc: "Certificates of the CA that signs client certificates, as a path or as PEM text; only clients with one of it are let in.",
   }),
   readTimeoutMs: variable({
     name: `${prefix}_SERVER_READ_TIMEOUT`,

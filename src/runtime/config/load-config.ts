@@ -3,6 +3,7 @@ import type { QemuConfig } from "../../contract/qemu-config.ts";
 import type { Config, ListenerConfig } from "../config-shape.ts";
 import { crossCheck, crossWarnings } from "./cross-checks.ts";
 import { type Env, EnvReader, type ReadVariable } from "./env-reader.ts";
+import { grpcAddressWarnings, readGrpcAddress } from "./grpc-address.ts";
 import { warnOfUnreadNames } from "./unknown-names.ts";
 import type { ProcessFacts, Variable } from "./variable.ts";
 import { VARIABLES } from "./variables.ts";
@@ -30,7 +31,7 @@ export function loadConfig(env: Env, facts: Partial<ProcessFacts> = {}): LoadedC
     if (!known) reader.note(fields[0], message);
   });
   if (reader.problems.length > 0) throw configInvalid(reader.problems);
-  const warnings = [...warnOfUnreadNames(env), ...crossWarnings(config)];
+  const warnings = [...warnOfUnreadNames(env), ...grpcAddressWarnings(env), ...crossWarnings(config)];
   return { config: deepFreeze(config), warnings, sources: reader.reads };
 }
 
@@ -43,6 +44,7 @@ function configInvalid(problems: readonly FieldProblem[]): DroverError {
 function readConfig(reader: EnvReader): Config {
   const { manager, http, grpc, redis, host, secrets, launch, stop, keeping, lease, hostLost, access, auth, test, tee } =
     VARIABLES;
+  readGrpcAddress(reader); // before the section whose values it may stand for
   const { reconcileMs, sweepMs, eventsMax, ...keep } = readAll(reader, keeping);
   return {
     manager: readAll(reader, manager),

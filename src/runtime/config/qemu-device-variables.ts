@@ -200,7 +200,7 @@ export const QEMU_DEVICE_VARIABLES = {
     default: "",
     emptyMeans: "detect",
     group: "gpu",
-    doc: "The GPU that VMs get; without it the first NVIDIA GPU bound to vfio-pci.",
+    doc: "The GPU that one VM at a time gets; without it the first NVIDIA GPU bound to vfio-pci.",
   }),
   gpuRootPort: variable({
     name: "MANAGER_QEMU_GPU_PCIE_ROOT_PORT",

@@ -147,7 +147,7 @@ export const QEMU_TEE_VARIABLES = {
     type: bool,
     default: "false",
     group: "tee",
-    doc: "Whether an SEV-SNP guest gets host data.",
+    doc: "Whether an SEV-SNP guest gets host data: the SHA-256 digest of its request.",
   }),
   hostData: variable({
     name: "MANAGER_QEMU_HOST_DATA",

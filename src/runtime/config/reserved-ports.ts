@@ -1,4 +1,5 @@
 import type { Config } from "../config-shape.ts";
+import { isLoopbackHost, parseRedisUrl } from "../redis-url.ts";
 
 interface OwnPort {
   readonly port: number;
@@ -28,8 +29,7 @@ export function portsInRange({
 }
 
 function loopbackRedisPort(url: string): number | undefined {
-  if (!URL.canParse(url)) return undefined;
-  const { hostname, port } = new URL(url);
-  if (!/^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)) return undefined;
-  return port === "" ? 6379 : Number(port);
+  const redis = parseRedisUrl(url);
+  if (redis?.kind !== "server") return undefined;
+  return redis.nodes.find(({ host }) => isLoopbackHost(host))?.port;
 }

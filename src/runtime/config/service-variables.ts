@@ -1,11 +1,11 @@
 import { DroverError } from "../../contract/errors.ts";
 import { ATTEMPTS_MAX } from "../../contract/limits.ts";
 import { parseSecretKeys } from "../secret-keys.ts";
-import { int, keepTime, line, matching, pathOrPem, step, timeout, timeoutOrNone } from "./value-types.ts";
+import { int, keepTime, line, matching, orEmpty, pathOrPem, step, timeout, timeoutOrNone } from "./value-types.ts";
 import { ValueRefused, type ValueType, variable } from "./variable.ts";
 
 const secretKeys: ValueType<string> = {
-  allowed: "id:base64 of 32 bytes, several between commas; the first one seals",
+  allowed: "id:base64 of 32 bytes, several between commas or in lines; the first one seals",
   parse(text) {
     if (text === "") return "";
     try {
@@ -36,7 +36,7 @@ export const SECRETS_VARIABLES = {
     type: line(),
     default: "",
     group: "secrets",
-    doc: "File with such keys, mode 0600; read when DROVER_SECRETS_KEY is unset.",
+    doc: "File with such keys, one in a line, mode 0600; read when DROVER_SECRETS_KEY is unset, and again when it changes.",
   }),
 };
 
@@ -179,7 +179,7 @@ export const CLIENT_VARIABLES = {
   }),
   token: variable({
     name: "DROVER_TOKEN",
-    type: matching(/^[\x21-\x7e]{1,512}$/, "a token as `drover token add` printed it"),
+    type: orEmpty(matching(/^[\x21-\x7e]{1,512}$/, "a token as `drover token add` printed it")),
     default: "",
     emptyMeans: "the file, else none",
     group: "client",

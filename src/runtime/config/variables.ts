@@ -1,6 +1,7 @@
 import { ACCESS_VARIABLES, AUTH_VARIABLES } from "./access-variables.ts";
 import { ATTESTATION_VARIABLES } from "./attestation-variables.ts";
 import { HOST_LOST_VARIABLES, LEASE_VARIABLES, TEST_VARIABLES } from "./fleet-variables.ts";
+import { GRPC_ADDRESS_VARIABLES } from "./grpc-address.ts";
 import { GRPC_CALL_VARIABLES } from "./grpc-variables.ts";
 import { HOST_VARIABLES, REDIS_VARIABLES } from "./host-variables.ts";
 import { GRPC_VARIABLES, HTTP_VARIABLES } from "./listener-variables.ts";
@@ -21,6 +22,7 @@ import { type AnyVariable, VARIABLE_GROUPS } from "./variable.ts";
 export const VARIABLES = {
   manager: MANAGER_VARIABLES,
   http: HTTP_VARIABLES,
+  grpcAddress: GRPC_ADDRESS_VARIABLES,
   grpc: GRPC_VARIABLES,
   grpcCalls: GRPC_CALL_VARIABLES,
   machine: QEMU_MACHINE_VARIABLES,

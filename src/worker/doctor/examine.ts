@@ -10,11 +10,14 @@ import { pause } from "../../runtime/bounded-wait.ts";
 import { reservedPorts } from "../../runtime/config/reserved-ports.ts";
 import type { Config } from "../../runtime/config-shape.ts";
 import { forwardBindOf } from "../../runtime/forward-bind.ts";
+import { attestationChecks } from "./attestation-checks.ts";
+import { certificateChecks } from "./certificate-checks.ts";
 import type { Check } from "./check.ts";
 import { type ComparisonFacts, compare } from "./compare.ts";
 import { hostChecks } from "./host-checks.ts";
-import { listeningPorts, readHostFacts } from "./host-facts.ts";
+import { type HostFacts, listeningPorts, readHostFacts } from "./host-facts.ts";
 import { type LocalFacts, readLocalFacts } from "./local-facts.ts";
+import { privilegeChecks } from "./privilege-checks.ts";
 import { redisChecks } from "./redis-checks.ts";
 
 const CONNECT_MS = 3_000;
@@ -35,8 +38,9 @@ export async function withPatient<T>(
   { config, logger }: { config: Config; logger: Logger },
   use: (patient: Patient) => Promise<T>,
 ): Promise<T> {
-  const { url, prefix } = config.redis;
-  const redis = openRedis({ url, role: "api", name: "drover-doctor", commandTimeoutMs: COMMAND_MS, logger });
+  const { prefix } = config.redis;
+  const options = { role: "api", name: "drover-doctor", commandTimeoutMs: COMMAND_MS, logger } as const;
+  const redis = openRedis({ ...config.redis, ...options });
   try {
     const unreachable = await untilReady(redis, CONNECT_MS);
     const reached = unreachable === undefined ? redis : undefined;
@@ -55,10 +59,17 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
   const gone = unreachable ?? health?.failure;
   return [
     ...hostChecks(facts),
+    ...(await privilegeChecks(config, readable(facts))),
+    ...(await attestationChecks(config, facts.tee.kind)),
+    ...certificateChecks(config, Date.now()),
     ...(gone === undefined ? [] : [unreachableCheck(gone)]),
     ...(health?.value === undefined ? [] : redisChecks(health.value, config.redis)),
     ...(vms.value?.checks ?? [notCompared(vms.failure ?? "")]),
   ];
+}
+
+function readable({ files }: HostFacts): readonly string[] {
+  return files.flatMap(({ path, errno }) => (errno === undefined ? [path] : []));
 }
 
 interface Comparison {

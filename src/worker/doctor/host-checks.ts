@@ -1,5 +1,7 @@
 import type { Check } from "./check.ts";
+import { gpuChecks } from "./gpu-checks.ts";
 import type { HostFacts } from "./host-facts.ts";
+import { teeChecks } from "./tee-checks.ts";
 
 const GIB = 1024 ** 3;
 /** With less, a launch is likely to fail; with much less it does. */
@@ -8,13 +10,16 @@ const SPACE_NONE_BYTES = GIB / 4;
 const INODES_LOW = 10_000;
 /** drover is tested with this one; older ones lack options that it uses. */
 const QEMU_TESTED = 7.2;
+/** DROVER_QEMU_USER may pass through, and see nothing. */
+const PASSABLE = 0o711;
 const PORTS_SHOWN = 8;
 
 /** Pure: a host's facts, judged. */
 export function hostChecks(facts: HostFacts): readonly Check[] {
   return [
     kvmCheck(facts),
-    ...teeChecks(facts),
+    ...teeChecks(facts.tee),
+    ...gpuChecks(facts.gpu),
     ...fileChecks(facts),
     ...qemuChecks(facts),
     ...stateDirChecks(facts),
@@ -40,12 +45,6 @@ function kvmCheck({ kvm: { wanted, usable, errno, givenUp } }: HostFacts): Check
         "Switch virtualisation on (firmware, or nesting), or set MANAGER_QEMU_ENABLE_KVM=false.",
       )
     : problem("kvm", `this user may not use /dev/kvm (${errno})`, "sudo usermod -aG kvm USER, then log in again.");
-}
-
-function teeChecks({ tee }: HostFacts): readonly Check[] {
-  if ("problem" in tee)
-    return [problem("tee", tee.problem, "See MANAGER_QEMU_ENABLE_SEV_SNP and MANAGER_QEMU_ENABLE_TDX.")];
-  return tee.kind === "none" ? [] : [ok("tee", `VMs are confidential (${tee.kind})`)];
 }
 
 function fileChecks({ files }: HostFacts): readonly Check[] {
@@ -111,7 +110,7 @@ function stateDirChecks({ stateDir }: HostFacts): readonly Check[] {
     );
   } else if (!isOurs) {
     checks.push(problem("state_dir", `${path} belongs to another user`, "Give it to the user that runs the worker."));
-  } else if ((mode & 0o077) !== 0) {
+  } else if ((mode & ~PASSABLE & 0o777) !== 0) {
     const text = `others may enter ${path} (mode ${mode.toString(8).padStart(4, "0")})`;
     checks.push(problem("state_dir", text, `chmod 700 ${path}: it holds VMs' secrets.`));
   } else {

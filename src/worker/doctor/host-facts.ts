@@ -3,13 +3,12 @@ import { access, readFile, stat, statfs } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
-import { LaunchFailure } from "../../contract/causes.ts";
-import type { Tee } from "../../contract/qemu-config.ts";
-import { decideTee, detectTee } from "../../qemu/host-detection.ts";
 import { probeQemu, probeQemuImg, type QemuProbe } from "../../qemu/qemu-probe.ts";
 import { memorySizeBytes } from "../../runtime/config/value-types.ts";
 import type { Config } from "../../runtime/config-shape.ts";
 import { errnoOf } from "../../runtime/errno.ts";
+import { type GpuFacts, readGpuFacts } from "./gpu-facts.ts";
+import { readTeeFacts, type TeeFacts } from "./tee-facts.ts";
 
 const Trial = z.object({ accel: z.enum(["kvm", "tcg"]), reason: z.string() });
 
@@ -22,7 +21,9 @@ export interface HostFacts {
     /** Why `npm run demo` has given KVM up here, where it has: that /dev/kvm opens proves little. */
     readonly givenUp: string | undefined;
   };
-  readonly tee: Tee | { readonly problem: string };
+  readonly tee: TeeFacts;
+  /** Undefined where VMs get no GPU. */
+  readonly gpu: GpuFacts | undefined;
   /** Files that every VM boots from, with the variable that names them. */
   readonly files: readonly { readonly path: string; readonly setBy: string; readonly errno: string | undefined }[];
   readonly qemu: QemuProbe;
@@ -47,11 +48,12 @@ export async function readHostFacts(
   ports: { readonly total: number; readonly foreign: readonly number[] },
 ): Promise<HostFacts> {
   const { qemu } = config;
-  const tee = teeOf(config);
-  const [kvmErrno, files, probe, image, stateDir, givenUp] = await Promise.all([
+  const tee = await readTeeFacts(config);
+  const [kvmErrno, gpu, files, probe, image, stateDir, givenUp] = await Promise.all([
     unusable("/dev/kvm", constants.R_OK | constants.W_OK),
+    readGpuFacts(config),
     Promise.all(
-      bootFiles(config, tee).map(async ({ path, setBy }) => ({
+      bootFiles(config, tee.kind).map(async ({ path, setBy }) => ({
         path,
         setBy,
         errno: await unusable(path, constants.R_OK),
@@ -65,6 +67,7 @@ export async function readHostFacts(
   return {
     kvm: { wanted: qemu.enableKvm, usable: kvmErrno === undefined, errno: kvmErrno, givenUp },
     tee,
+    gpu,
     files,
     qemu: probe,
     qemuImg: image,
@@ -115,17 +118,7 @@ function hexAddress(address: string): string {
     .toUpperCase();
 }
 
-function teeOf({ teeWish }: Config): HostFacts["tee"] {
-  try {
-    return decideTee(teeWish, detectTee());
-  } catch (error) {
-    if (error instanceof LaunchFailure) return { problem: error.message };
-    throw error;
-  }
-}
-
-function bootFiles({ qemu, firmware }: Config, tee: HostFacts["tee"]): readonly { path: string; setBy: string }[] {
-  const kind = "kind" in tee ? tee.kind : "none";
+function bootFiles({ qemu, firmware }: Config, kind: TeeFacts["kind"]): readonly { path: string; setBy: string }[] {
   const files = qemu.enableDisk
     ? [{ path: qemu.disk.srcFile, setBy: "MANAGER_QEMU_SRC_DISK_FILE" }]
     : [

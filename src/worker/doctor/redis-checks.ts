@@ -40,7 +40,19 @@ function serverChecks(server: RedisServerFacts, prefix: string): readonly Check[
 function versionCheck({ version }: RedisServerFacts): Check {
   return Number.parseInt(version, 10) < OLDEST_MAJOR
     ? problem("redis_version", `Redis is of version ${version}`, `drover needs ${OLDEST_MAJOR}.0 or newer.`)
-    : ok("redis_version", `Redis ${version}`);
+    : ok("redis_version", `Redis ${version}${hasScriptHole(version) ? SCRIPT_HOLE : ""}`);
+}
+
+/** Only a hint: distributions mend it under the old number. */
+const SCRIPT_HOLE = " (CVE-2025-49844 is open in this number; see whether its package has the fix)";
+
+/** First patch of each line in which scripts cannot break out of Redis; lines before have none, later ones all. */
+const SCRIPTS_MENDED: Readonly<Record<string, number>> = { "7.2": 11, "7.4": 6, "8.0": 4, "8.2": 2 };
+
+function hasScriptHole(version: string): boolean {
+  const [, line = "", patch = "0"] = /^(\d+\.\d+)\.?(\d*)/.exec(version) ?? [];
+  const mended = SCRIPTS_MENDED[line];
+  return mended === undefined ? Number.parseFloat(line) < 8.2 : Number(patch) < mended;
 }
 
 function policyCheck({ maxmemoryPolicy, usedBytes, maxBytes }: RedisServerFacts): Check {

@@ -107,6 +107,7 @@ export class World implements AsyncDisposable {
       MANAGER_QEMU_SMP_COUNT: "1",
       MANAGER_QEMU_SMP_MAXCPUS: "1",
       MANAGER_HTTP_PORT: String(apiPort),
+      MANAGER_GRPC_PORT: "0",
       MANAGER_LOG_LEVEL: "info",
       DROVER_REDIS_PREFIX: this.keys.prefix,
       DROVER_SECRETS_KEY: `chaos:${randomBytes(32).toString("base64")}`,

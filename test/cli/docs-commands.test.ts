@@ -19,12 +19,16 @@ const REPLACED: readonly (readonly [RegExp, string])[] = [
   [/^npm test.*$/gm, ": # runs this test"],
   [/^(\.\/bin\/)?drover up.*$/gm, ": # runs while this test does"],
   [/^npm run bench:\S+.*$/gm, ": # hours on a small machine; built and typed by npm test"],
+  [/^npm run fuzz.*$/gm, ": # test/redis/fuzz.test.ts runs one"],
   [/^npm run soak.*$/gm, ": # test/chaos/chaos.test.ts runs one"],
   [/\.\/bin\/drover/g, "drover"],
   [/http:\/\/127\.0\.0\.1:7003/g, '"$DROVER_URL"'],
   [/\bID\b/g, '"$ID"'],
   [/^source <\(drover completion zsh\).*$/gm, "drover completion zsh > /dev/null"],
 ];
+
+/** Files whose commands other tests run: test/guest, and test/cli/access.test.ts, since a token would end all others' access. */
+const ELSEWHERE = ["docs/guest.md", "docs/access.md"];
 
 /** Programs of the reader's own that the documentation uses to make a point. */
 const STUBS = `
@@ -64,7 +68,7 @@ test("the documentation has commands to run", () => {
   expect(blocks.length).toBeGreaterThan(8);
 });
 
-test.each(blocks.filter(({ file }) => file !== "docs/guest.md"))(
+test.each(blocks.filter(({ file }) => !ELSEWHERE.includes(file)))(
   "the commands at $file:$line do what they say",
   async ({ text }) => {
     const { stdout: id } = await up.run("submit");

@@ -53,6 +53,7 @@ export async function startUp(env: Record<string, string> = {}) {
     ...quickGuestEnv(),
     DROVER_STATE_DIR: stateDir,
     MANAGER_HTTP_PORT: String(port),
+    MANAGER_GRPC_PORT: "0",
     MANAGER_MAX_VMS: "2",
     MANAGER_QEMU_HOST_FWD_RANGE: `${first}-${first + 9}`,
     DROVER_STOP_POWERDOWN_TIMEOUT: "2s",

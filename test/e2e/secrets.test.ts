@@ -159,6 +159,21 @@ describe("secrets that cannot be opened", () => {
     await expectAgreement(host);
   });
 
+  test("because two boxes were exchanged in Redis end both VMs", async () => {
+    await using host = await startDrover({ rom: "idle", worker: false, env: { DROVER_SECRETS_KEY: KEY } });
+    const vmIds = [await host.submit(SECRET_FIELDS), await host.submit(SECRET_FIELDS)];
+    const boxes = vmIds.map((vmId) => host.keys.box(vmId));
+    const [one, two] = await host.client.mget(boxes);
+    await host.client.mset(boxes[0] ?? "", two ?? "", boxes[1] ?? "", one ?? "");
+    await host.runWorker();
+    for (const vmId of vmIds) {
+      const vm = await host.until(vmId, "failed");
+      expect(vm).toMatchObject({ cause: { code: "secret_unreadable" }, runningAt: null });
+      expect(vm.cause?.message).toContain("tampered with, or belong to another VM");
+    }
+    await expectAgreement(host);
+  });
+
   test("are not accepted in the first place by an API without a key", async () => {
     await using host = await startDrover({ rom: "idle", worker: false });
     const response = await host.call("/v1/vms", {

@@ -60,6 +60,7 @@ export async function startDrover(options: DroverOptions = {}) {
     DROVER_REDIS_PREFIX: `{t${process.pid}-${ports.first}}`,
     DROVER_STATE_DIR: stateDir,
     MANAGER_HTTP_PORT: String(await freePort()),
+    MANAGER_GRPC_PORT: "0",
     MANAGER_QEMU_HOST_FWD_RANGE: `${ports.first}-${ports.last}`,
     DROVER_HOST_LOST: "hold", // no guard outlives a test that does not ask for one
     DROVER_BACKOFF: "50ms",
@@ -74,7 +75,7 @@ export async function startDrover(options: DroverOptions = {}) {
   const logger = pino({ level: config.manager.logLevel }, { write: (line: string) => void lines.push(line) });
   const api = scope.own(await startApi({ config, logger }), (running) => running.close());
   const keys = redisKeys(config.redis.prefix);
-  const client = scope.own(openRedis({ url: redis.url, role: "worker", name: "test-eye", logger }), (opened) =>
+  const client = scope.own(openRedis({ ...config.redis, role: "worker", name: "test-eye", logger }), (opened) =>
     opened.disconnect(),
   );
   /** A worker of this host, with other variables if wanted. It ends with the world at the latest. */

@@ -9,10 +9,12 @@ import type { ClaimedJob } from "../../src/queue/job-claims.ts";
 import type { MoveOutcome, RemovalMark } from "../../src/queue/launch-moves.ts";
 import type { ClaimOutcome, ReassertOutcome } from "../../src/queue/ownership.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
+import { fixedKeys } from "../../src/runtime/key-ring.ts";
 import { BootGate } from "../../src/worker/boot-gate.ts";
 import { Breaker } from "../../src/worker/breaker.ts";
 import type { EndPlan } from "../../src/worker/end-plan.ts";
 import { FailPoints } from "../../src/worker/fail-points.ts";
+import { GpuSlot } from "../../src/worker/gpu-slot.ts";
 import type { LaunchFiles } from "../../src/worker/launch-files.ts";
 import { type LocalRecord, newLocalRecord } from "../../src/worker/local-record.ts";
 import type { LiveQemu, LivingLaunch, Machine } from "../../src/worker/machine.ts";
@@ -38,7 +40,7 @@ export interface FakeQemu extends LiveQemu {
  * The worker's own code on a machine, a disk and a Redis that only note, in order, what is asked of them (`trace`), and
  * answer what a test has set in `answers`.
  */
-export function openFakeWorker() {
+export function openFakeWorker({ gpu = false }: { gpu?: string | false } = {}) {
   const clock = new FakeClock();
   const logger = pino({ level: "silent" });
   const trace: string[] = [];
@@ -189,11 +191,11 @@ export function openFakeWorker() {
     mutex: new Mutex(),
     breaker: new Breaker({ clock, onChanged: () => undefined }),
     failPoints: new FailPoints("", logger),
-    secretKeys: undefined,
+    keyRing: fixedKeys(undefined),
     files,
     machine,
     tee: { kind: "none" } as RunVmDeps["tee"],
-    gpu: false,
+    gpu: new GpuSlot({ bdf: gpu, clock }),
     address: "10.0.0.1",
     forwardBind: undefined,
     console: { append: async () => undefined } as unknown as RunVmDeps["console"],

@@ -22,7 +22,7 @@ export async function makeRomMachine(guest: RomGuest): Promise<RomMachine> {
   const rom = join(dir, "guest.rom");
   const kernel = join(dir, "kernel");
   const initrd = join(dir, "initrd");
-  writeFileSync(kernel, stubKernel());
+  writeStubKernel(kernel);
   writeFileSync(initrd, Buffer.alloc(512));
   const choose = async (wanted: RomGuest) => {
     const next = `${rom}.next`;
@@ -45,11 +45,11 @@ export async function makeRomMachine(guest: RomGuest): Promise<RomMachine> {
 }
 
 /** The least that QEMU takes for a bzImage with a RAM disk: signature, protocol 2.12, LOADED_HIGH, initrd_addr_max. */
-function stubKernel(): Buffer {
+export function writeStubKernel(path: string): void {
   const kernel = Buffer.alloc(8 * 1024);
   kernel.write("HdrS", 0x202, "latin1");
   kernel.writeUInt16LE(0x020c, 0x206);
   kernel.writeUInt8(1, 0x211);
   kernel.writeUInt32LE(0x7fffffff, 0x22c);
-  return kernel;
+  writeFileSync(path, kernel);
 }

@@ -64,10 +64,10 @@ export class Fleet {
     this.network.server.keys.isJournaled = history.commands.some((command) => command.do === "redisLose");
     this.#config = configOf(history);
     this.truth = new Truth({ world, network: this.network, keys: KEYS, history, hosts: () => this.hosts });
-    this.hosts = Array.from(
-      { length: HOSTS },
-      (_, at) => new SimHost(world, { hostId: `host-${"ab"[at]}`, maxVms: 2, watcher: this.truth }),
-    );
+    this.hosts = Array.from({ length: HOSTS }, (_, at) => {
+      const gpu = at === 0 && "0000:41:00.0"; // one of them has a GPU, which VMs take where it is free
+      return new SimHost(world, { hostId: `host-${"ab"[at]}`, gpu, maxVms: 2, watcher: this.truth });
+    });
     this.hosts.forEach((_, at) => {
       this.#start(at);
     });
@@ -213,7 +213,10 @@ export class Fleet {
   }
 
   removeAll(): void {
-    for (const vmId of this.truth.accepted) if (!this.truth.isFinal(vmId)) this.#removeVm(vmId, true);
+    // After a loss a VM may live whose end was told: Redis had lost a newer launch, and heard of it only after the end.
+    const hasEnded = (vmId: string) =>
+      this.truth.isFinal(vmId) && this.hosts.every((host) => host.living(vmId).length === 0);
+    for (const vmId of this.truth.accepted) if (!hasEnded(vmId)) this.#removeVm(vmId, true);
   }
 
   #host(at: number): SimHost {

@@ -147,6 +147,9 @@ export class Truth implements HostWatcher {
     }
     const onPort = host.living().filter((each) => each !== process && each.port === port);
     if (onPort.length > 0) this.violated(`I4: port ${port} of ${host.hostId} was given away while a VM had it`);
+    const withGpu = host.living().filter(({ hasGpu }) => hasGpu);
+    if (process.hasGpu && withGpu.length > 1 && !this.hasLost)
+      this.violated(`the GPU of ${host.hostId} was given away while a VM had it`);
     if (host.living().length > host.maxVmsEver) this.violated(`I8: ${host.living().length} VMs on ${host.hostId}`);
     if (epoch <= vm.epoch && !this.hasLost) this.#sameEpoch(process, vm.epoch);
     vm.epoch = Math.max(vm.epoch, epoch);

@@ -37,9 +37,9 @@ async function openNetwork() {
       const claims = scope.own(new JobClaims({ redis, keys, hostId, logger, ...options }), (owned) => owned.close());
       const range = { first: 6100, last: 6200, reserved: [] };
       const launches = new LaunchStore({ redis, keys, bootId: "b", range, eventsMax: 1_000, keep: KEEP });
-      const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys, pools: ["default"] });
+      const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys });
       await claims.fetch("default", "host-a:s:b:0");
-      await waiter.wait(1);
+      await waiter.wait(["default"], 1);
       return { claims, launches, waiter };
     },
     async openApi(): Promise<RunningApi> {
@@ -100,7 +100,7 @@ describe.concurrent("a network that", () => {
     feed.subscribe((batch) => void heard.push(...batch.map(({ event }) => event.subject)));
     await feed.start();
     await waitFor(() => feed.lastId !== "0-0", { what: "the feed to stand at the newest event" });
-    const waiting = host.waiter.wait(5_000);
+    const waiting = host.waiter.wait(["default"], 5_000);
     proxy.halfOpen();
 
     const startedMs = performance.now();

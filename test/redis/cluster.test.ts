@@ -45,12 +45,12 @@ test("the main path works on a cluster of three nodes", async () => {
   const liveConsole = new LiveConsole({ redis, keys });
   const onRemoval = vi.fn(async (_vmId: string) => undefined);
   scope.own(new RemovalJobs({ redis, keys, hostId: "host-a", logger, onRemoval }), (owned) => owned.close());
-  const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys, pools: ["default", "other"] });
+  const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys });
   const generation = new RedisGeneration({ redis, keys });
   await generation.remember();
 
   await waitFor(async () => (await call("/ready")).status === 200, { what: "the API to be ready" });
-  const waiting = waiter.wait(5_000);
+  const waiting = waiter.wait(["default", "other"], 5_000);
   const submitted = await waitFor(async () => {
     const answer = await post("/v1/vms", "{}");
     return answer.status === 202 ? answer.body : undefined;

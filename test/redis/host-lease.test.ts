@@ -97,6 +97,18 @@ test("live hosts are those with a lease that serve the pool", async () => {
   expect((await world.hosts.liveHosts("default")).map(({ hostId }) => hostId)).toEqual(["b"]);
 });
 
+test("who serves a pool is what the host says of its queues, where it says so: its GPU may be gone", async () => {
+  await using world = openHosts();
+  await world.hosts.take(hostDescription({ hostId: "plain", serves: ["default", "@plain"] }), TTL_MS);
+  const serves = ["default+gpu", "@big+gpu", "default", "@big"];
+  await world.hosts.take(hostDescription({ hostId: "big", serves, gpu: "0000:41:00.0" }), TTL_MS);
+  await world.hosts.take(hostDescription({ hostId: "earlier" }), TTL_MS);
+  const live = async (pool: string) => (await world.hosts.liveHosts(pool)).map(({ hostId }) => hostId).sort();
+  expect(await live("default+gpu")).toEqual(["big"]);
+  expect(await live("default")).toEqual(["big", "earlier", "plain"]);
+  expect(await live("@plain")).toEqual(["plain"]);
+});
+
 test("what a worker of an earlier version wrote is read, and what nobody can read does no harm", async () => {
   await using world = openHosts();
   const { policy: _policy, leaseMs: _leaseMs, breaker: _breaker, ...earlier } = hostDescription();

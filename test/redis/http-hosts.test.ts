@@ -44,6 +44,7 @@ test("hosts are listed with how they stand and what they offer", async () => {
       ports: { first: 6100, last: 6200 },
       tee: "none",
       accel: "kvm",
+      gpu: null,
       startedAt: "2023-11-14T22:13:20.000Z",
     },
     { id: "host-b", status: "live", vms: 0, breaker: null },

@@ -1,8 +1,11 @@
+import { once } from "node:events";
 import { connect } from "node:net";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { VmRequest } from "../../src/contract/vm-request.ts";
 import { Problem } from "../../src/contract/vm-view.ts";
+import { SMUGGLING } from "../fuzz/smuggling.ts";
+import { waitFor } from "../helpers/wait-for.ts";
 import { type HttpWorld, openHttpWorld } from "./http-world.ts";
 
 const JSON_TYPE = { "content-type": "application/json" };
@@ -128,27 +131,51 @@ test("a request head that is too large is refused on the wire", async () => {
   expect(answer.problem?.code).toBe("headers_too_large");
 });
 
-test.each([
-  ["two lengths", "POST /v1/vms HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"],
-  [
-    "length and chunks",
-    "POST /v1/vms HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
-  ],
-  ["a blank before the colon", "GET /health HTTP/1.1\r\nHost: localhost\r\nX : y\r\n\r\n"],
-  ["a folded header", "GET /health HTTP/1.1\r\nHost: localhost\r\nX: y\r\n z\r\n\r\n"],
-  ["a bare line feed", "GET /health HTTP/1.1\nHost: localhost\n\n"],
-  ["no Host", "GET /health HTTP/1.1\r\n\r\n"],
-  ["no HTTP", "hello\r\n\r\n"],
-])("a request with %s is refused and its connection closed", async (_what, text) => {
+test("what two servers could read differently is refused, once, and its connection closed", async () => {
   await using world = await openHttpWorld({ listen: true });
-  const answer = await raw(world, text);
-  expect(answer.status).toBe(400);
+  const answers = await Promise.all(SMUGGLING.map(async ([what, text]) => ({ what, ...(await raw(world, text)) })));
+  for (const { what, status, answers: count } of answers) {
+    expect(status, what).toSatisfy((code: number) => (code >= 400 && code < 500) || what === "a tunnel");
+    expect(count, `${what}: what follows is not read`).toBeLessThanOrEqual(1);
+  }
+  expect(await world.redis.exists(world.keys.allVms)).toBe(0);
 });
 
 test("an HTTP/1.0 request without a Host is refused", async () => {
   await using world = await openHttpWorld({ listen: true });
   expect((await raw(world, "GET /health HTTP/1.0\r\n\r\n")).status).toBe(421);
 });
+
+test("who sends a body byte by byte is cut when the time of the request is over", async () => {
+  const env = { MANAGER_HTTP_SERVER_READ_HEADER_TIMEOUT: "300ms", MANAGER_HTTP_SERVER_READ_TIMEOUT: "600ms" };
+  await using world = await openHttpWorld({ listen: true, env });
+  const head = `POST /v1/vms HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n`;
+  const startedMs = performance.now();
+  const answer = await raw(world, `${head}{`, { everyMs: 50, byte: " " });
+  expect(answer.status).toBe(408);
+  expect(performance.now() - startedMs).toBeLessThan(5_000);
+});
+
+test("one connection more than the listener takes is closed; the others go on", async () => {
+  await using world = await openHttpWorld({ listen: true });
+  expect(world.app.server.maxConnections).toBeGreaterThan(100);
+  const { port } = new URL(world.url);
+  const idle = [1, 2].map(() => connect(Number(port), "127.0.0.1"));
+  await waitFor(() => count(world).then((open) => open === 2));
+  world.app.server.maxConnections = 2;
+  const third = connect(Number(port), "127.0.0.1").on("error", () => undefined);
+  await once(third, "close");
+  idle[0]?.write("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  const [answer] = await once(idle[0] ?? third, "data");
+  expect(String(answer)).toMatch(/^HTTP\/1\.1 200 /);
+  for (const socket of idle) socket.destroy();
+});
+
+function count({ app }: HttpWorld): Promise<number> {
+  return new Promise((resolve, reject) =>
+    app.server.getConnections((error, open) => (error === null ? resolve(open) : reject(error))),
+  );
+}
 
 test("who sends a request byte by byte is cut when its time is over", async () => {
   const env = { MANAGER_HTTP_SERVER_READ_HEADER_TIMEOUT: "300ms", MANAGER_HTTP_SERVER_READ_TIMEOUT: "600ms" };
@@ -158,17 +185,31 @@ test("who sends a request byte by byte is cut when its time is over", async () =
   expect(answer.problem?.code).toBe("request_timeout");
 });
 
+/** A connection that the server leaves open is left after this time. */
+const KEPT_OPEN_MS = 5_000;
+
 /** What comes back on a connection until the server closes it. */
-async function raw(world: HttpWorld, text: string): Promise<{ status: number; problem: Problem | undefined }> {
+async function raw(
+  world: HttpWorld,
+  text: string,
+  trickle?: { everyMs: number; byte: string },
+): Promise<{ status: number; answers: number; problem: Problem | undefined }> {
   const { port } = new URL(world.url);
   const socket = connect(Number(port), "127.0.0.1");
   const chunks: Buffer[] = [];
-  socket.write(text);
-  for await (const chunk of socket) chunks.push(Buffer.from(chunk));
+  socket.setTimeout(KEPT_OPEN_MS, () => socket.destroy());
+  socket.write(text, "latin1");
+  const more = setInterval(() => trickle !== undefined && socket.write(trickle.byte), trickle?.everyMs ?? 1_000);
+  try {
+    for await (const chunk of socket) chunks.push(Buffer.from(chunk));
+  } finally {
+    clearInterval(more);
+  }
   const answer = Buffer.concat(chunks).toString("utf8");
   const body = answer.slice(answer.indexOf("\r\n\r\n") + 4);
   return {
-    status: Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1]),
+    status: Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1] ?? 0),
+    answers: answer.match(/HTTP\/1\.1 \d{3} /g)?.length ?? 0,
     problem: body.startsWith("{") ? Problem.safeParse(JSON.parse(body)).data : undefined,
   };
 }

@@ -96,7 +96,8 @@ test.each(["11111111-1111-4111-8111-111111111111", "no-uuid", "%2e%2e%2fx", "*",
 );
 
 test("another owner's VM does not exist, in no list and on no route", async () => {
-  await using world = await openHttpWorld();
+  const identify = () => ({ owner: "local", role: "submitter", via: "token" }) as const;
+  await using world = await openHttpWorld({ identify });
   const foreign = acceptInput({ name: "theirs" }, { owner: "bob" });
   await world.deps.store.accept(foreign);
   const own = await submit(world);

@@ -5,6 +5,7 @@ import { buildApp } from "../../src/producer/app.ts";
 import { type ApiOptions, connectApi } from "../../src/producer/connect-api.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
 import type { Config } from "../../src/runtime/config-shape.ts";
+import { fixedKeys } from "../../src/runtime/key-ring.ts";
 import { Scope } from "../../src/runtime/scope.ts";
 import { parseSecretKeys, type SecretKeys } from "../../src/runtime/secret-keys.ts";
 import { openRedisWorld, type RedisWorld } from "../helpers/redis-world.ts";
@@ -19,6 +20,8 @@ export interface HttpWorldOptions {
   readonly secretKeys?: SecretKeys | undefined;
   /** Lines of the log are collected here. */
   readonly log?: string[];
+  readonly tls?: ApiOptions["tls"];
+  readonly policySigner?: ApiOptions["policySigner"];
   /** Listens on a real port. */
   readonly listen?: boolean;
 }
@@ -47,6 +50,7 @@ export function testConfig({
     DROVER_REDIS_PREFIX: prefix,
     DROVER_STATE_DIR: "/tmp/drover-http-test",
     MANAGER_HTTP_PORT: "0",
+    MANAGER_GRPC_PORT: "0",
     MANAGER_INSTANCE_ID: "test-instance",
     ...env,
   }).config;
@@ -61,14 +65,16 @@ export async function openHttpWorld(options: HttpWorldOptions = {}): Promise<Htt
   const logger =
     lines === undefined ? pino({ level: "silent" }) : pino({ level: "trace" }, { write: (line) => lines.push(line) });
   const secretKeys = "secretKeys" in options ? options.secretKeys : TEST_KEYS;
-  const { identify, limits } = options;
+  const { identify, limits, tls, policySigner } = options;
   const deps = connectApi(
     {
       config,
       logger,
-      secretKeys,
+      keyRing: fixedKeys(secretKeys),
+      policySigner,
       ...(identify === undefined ? {} : { identify }),
       ...(limits === undefined ? {} : { limits }),
+      ...(tls === undefined ? {} : { tls }),
     },
     scope,
   );

@@ -127,8 +127,8 @@ test("it comes back before what waits in its class, behind what is more urgent, 
   const marker = fleet.keys.bull("vm.default", "marker");
   await fleet.redis.del(marker);
   const connection = fleet.redis.duplicate();
-  const waiter = new PoolWaiter({ redis: connection, keys: fleet.keys, pools: ["default"] });
-  const woken = waiter.wait(10_000);
+  const waiter = new PoolWaiter({ redis: connection, keys: fleet.keys });
+  const woken = waiter.wait(["default"], 10_000);
   await fleet.reaper.round();
   await fleet.dies();
   await fleet.pass(LOST_AFTER_MS + ROUND_MS);

@@ -47,7 +47,7 @@ function openParts() {
   const queue = scope.own(new VmQueue({ redis, keys, logger }), (owned) => owned.close());
   const claims = scope.own(new JobClaims({ redis, keys, hostId: "host-a", logger }), (owned) => owned.close());
   const launches = new LaunchStore({ redis, keys, bootId: "b", range: RANGE, eventsMax: 1_000, keep: KEEP });
-  const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys, pools: ["default"] });
+  const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys });
   return {
     redis,
     store,
@@ -118,7 +118,7 @@ test.each(["killed", "frozen"] as const)(
       expect((await store.get(first))?.state).toBe("failed");
 
       const third = submit();
-      const sign = await waiter.wait(5_000);
+      const sign = await waiter.wait(["default"], 5_000);
       expect(["work", "delayed"]).toContain(sign);
       expect(await waitFor(() => claims.fetch("default", "host-a:s:b:3"))).toMatchObject({ vmId: await third });
     } finally {

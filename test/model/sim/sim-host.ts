@@ -9,6 +9,8 @@ export interface SimProcess {
   readonly vmId: string;
   readonly epoch: number;
   readonly port: number;
+  /** Its command line gives it the GPU of the host. */
+  readonly hasGpu: boolean;
   isAlive: boolean;
   /** The guest has powered itself off; QEMU sits there until it is ended. */
   isGuestDown: boolean;
@@ -51,6 +53,7 @@ export class SimHost {
   readonly hostId: string;
   readonly stateId: string;
   readonly place: Place;
+  readonly gpu: string | false;
   readonly clock = { offsetMs: 0 };
   /** Whatever of the host is no worker: kernel, guests, guard. */
   kernel: Actor;
@@ -70,11 +73,12 @@ export class SimHost {
   #pids = 100;
   #deleted: { readonly atMs: number; readonly key: string; readonly directory: SimDirectory }[] = [];
 
-  constructor(world: World, options: { hostId: string; maxVms: number; watcher: HostWatcher }) {
+  constructor(world: World, options: { hostId: string; gpu: string | false; maxVms: number; watcher: HostWatcher }) {
     this.world = world;
     this.hostId = options.hostId;
     this.stateId = `state-${options.hostId}`;
     this.place = { name: options.hostId, cut: undefined };
+    this.gpu = options.gpu;
     this.maxVms = options.maxVms;
     this.maxVmsEver = options.maxVms;
     this.#watcher = options.watcher;
@@ -89,7 +93,7 @@ export class SimHost {
     return this.processes.filter((process) => process.isAlive && (vmId === undefined || process.vmId === vmId));
   }
 
-  spawn(options: { vmId: string; epoch: number; port: number; holder: Actor }): SimProcess {
+  spawn(options: { vmId: string; epoch: number; port: number; hasGpu: boolean; holder: Actor }): SimProcess {
     this.#pids += 1;
     const process: SimProcess = {
       ...options,

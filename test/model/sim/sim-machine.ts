@@ -52,7 +52,8 @@ export function simMachine(host: SimHost, worker: Actor): Machine {
       options.signal.throwIfAborted();
       const port = options.expectedPort ?? 0;
       const [vmId = "", epoch = ""] = keyOf(options.paths).split("/");
-      const process = await world.does(() => host.spawn({ vmId, epoch: Number(epoch), port, holder: worker }));
+      const hasGpu = options.args.some((arg) => arg.startsWith("vfio-pci,"));
+      const process = await world.does(() => host.spawn({ vmId, epoch: Number(epoch), port, hasGpu, holder: worker }));
       const isTaken =
         host.foreignPorts.has(port) || host.living().some((each) => each !== process && each.port === port);
       if (isTaken) host.end(process, "accident", { exitCode: 1, signal: null });

@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { servedPools } from "../../../src/contract/placement.ts";
 import type { LaunchProcess } from "../../../src/qemu/process-scan.ts";
 import type { RedisClient } from "../../../src/queue/connection.ts";
 import { RedisGeneration } from "../../../src/queue/generation.ts";
@@ -17,11 +18,13 @@ import { VmStore } from "../../../src/queue/vm-store.ts";
 import { VmUpkeep } from "../../../src/queue/vm-upkeep.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import type { Config } from "../../../src/runtime/config-shape.ts";
+import { fixedKeys } from "../../../src/runtime/key-ring.ts";
 import { Scope } from "../../../src/runtime/scope.ts";
 import { BootGate } from "../../../src/worker/boot-gate.ts";
 import { Breaker } from "../../../src/worker/breaker.ts";
 import { FailPoints } from "../../../src/worker/fail-points.ts";
 import { FetchLoop } from "../../../src/worker/fetch-loop.ts";
+import { GpuSlot } from "../../../src/worker/gpu-slot.ts";
 import { LeaseKeeper } from "../../../src/worker/lease-keeper.ts";
 import { Mutex } from "../../../src/worker/mutex.ts";
 import { Reconciler } from "../../../src/worker/reconciler.ts";
@@ -160,11 +163,11 @@ export class SimWorker {
       mutex,
       breaker,
       failPoints,
-      secretKeys: undefined,
+      keyRing: fixedKeys(undefined),
       files: simFiles(host),
       machine: simMachine(host, this.actor),
       tee: { kind: "none" },
-      gpu: false,
+      gpu: new GpuSlot({ bdf: host.gpu, clock }),
       address: "10.0.0.1",
       forwardBind: undefined,
       console: { append: async () => true },
@@ -206,9 +209,10 @@ export class SimWorker {
     await recoverUnknownJobs(recover);
     await rounds.round();
     const fetching = new FetchLoop({
-      pools: config.pools,
+      pools: servedPools({ pools: config.pools, hostId, tee: "none", hasGpu: host.gpu !== false }),
+      isGpuFree: () => runs.freeGpu !== false,
       claims: stores.claims,
-      waiter: new PoolWaiter({ redis: blocking, keys, pools: config.pools }),
+      waiter: new PoolWaiter({ redis: blocking, keys }),
       mutex,
       clock,
       logger,
@@ -222,7 +226,7 @@ export class SimWorker {
         !leaving.signal.aborted,
       roomChanged: (signal) => runs.roomChanged(signal),
       take: async (job) => {
-        const launch = await takeJob({ ...recover, hostFields: { tee: "none", accel: "kvm" } }, job);
+        const launch = await takeJob({ ...recover, hostFields: { accel: "kvm" } }, job);
         if (launch !== undefined) runs.start(launch);
       },
       strand: reconcileSoon,

@@ -45,12 +45,15 @@ describe("ls", () => {
       "p",
       "--host",
       "h",
+      "--owner",
+      "o",
       "--cause",
       "guest_panic",
     );
     const { query } = api.seen[0] ?? { query: new URLSearchParams() };
     expect(query.getAll("state")).toEqual(["running", "ready", "failed"]);
     expect(query.getAll("label")).toEqual(["team=x", "y"]);
+    expect(query.get("owner")).toBe("o");
     expect([query.get("pool"), query.get("host"), query.get("cause"), query.get("limit")]).toEqual([
       "p",
       "h",

@@ -65,6 +65,18 @@ test("explain prints a command that can be pasted, and nothing of it is cut", as
   expect(json.drover[0]).toBe("-uuid");
 });
 
+test("explain shows what a host with a TEE and a GPU would run", async () => {
+  const env = { ...HOME, MANAGER_QEMU_GPU_BDF: "0000:41:00.0" };
+  const tdx = JSON.parse((await runCli(["explain", "--tee", "tdx", "--json"], { env })).out);
+  expect(tdx).toMatchObject({ tee: "tdx", gpu: "0000:41:00.0" });
+  expect(tdx.cocos.join(" ")).toMatch(/vfio-pci,host=0000:41:00\.0.*"qom-type":"tdx-guest".*-nodefaults/);
+  expect(tdx.drover).not.toContain("pvpanic");
+  const { out } = await runCli(["explain", "--tee", "snp", "--no-gpu"], { env });
+  expect(out).toContain("# TEE: snp. GPU: none.");
+  expect(out).toContain("-object sev-snp-guest,");
+  expect(out).not.toContain("vfio");
+});
+
 test("explain --cocos gives the arguments of a case as a JSON array, or Cocos's refusal", async () => {
   const case_ = (env: object) => ({ stdin: JSON.stringify({ env }) });
   const words = ["explain", "--cocos", "--case", "-", "--json"];

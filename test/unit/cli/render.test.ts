@@ -95,6 +95,7 @@ const anyHost = fc
     version: fc.option(text, { nil: null }),
     address: fc.option(text, { nil: null }),
     tee: fc.option(text, { nil: null }),
+    gpu: fc.option(text, { nil: null }),
     pools: fc.array(text, { maxLength: 3 }),
     vms: fc.integer({ min: 0, max: 200 }),
     slots: fc.option(fc.integer({ min: -1, max: 1000 }), { nil: null }),
@@ -133,6 +134,16 @@ test("a wide screen shows ids in full, a narrow one what tells them apart", () =
   );
   expect(renderVmTable(vms, { ...screen, columns: 120 })[1]).toContain(vms[0]?.id);
   expect(renderVmTable(vms, { ...screen, columns: 60 })[1]).toMatch(/^3f2a91c4-11 {2}/);
+});
+
+test("owners are shown where there are several", () => {
+  const of = (...owners: string[]) =>
+    renderVmTable(
+      owners.map((owner) => vmDetail({ owner })),
+      screen,
+    ).join("\n");
+  expect(of("red", "red")).not.toMatch(/OWNER|red/);
+  expect(of("red", "blue")).toMatch(/OWNER.*red.*blue/s);
 });
 
 test("columns that nobody needs are left out, the widest gives way first", () => {

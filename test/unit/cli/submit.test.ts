@@ -62,6 +62,7 @@ test("flags become fields", async () => {
     [
       ...["--name", "n", "--label", "a=1", "--label", "b=x=y", "--priority", "low", "--ttl", "10m", "--attempts", "2"],
       ...["--probe", "console:login: ", "--result", "--retry-computation", "--on-reboot", "end"],
+      ...["--tee", "snp", "--gpu"],
       ...["--server-url", "10.0.0.7:7001", "--client-key", key, "--server-ca", der, "--aws-from-env"],
       ...["--certs-token-file", secret, "--aa-kbs-params-file", "-"],
     ],
@@ -77,6 +78,8 @@ test("flags become fields", async () => {
     result: true,
     retryComputation: true,
     onReboot: "end",
+    tee: "snp",
+    gpu: true,
     agentCvmServerUrl: "10.0.0.7:7001",
     agentCvmClientKey: "-----BEGIN KEY-----\nabc\n-----END KEY-----\n",
     agentCvmServerCaCert: "AQI=",
@@ -87,8 +90,15 @@ test("flags become fields", async () => {
   });
 });
 
+test("--no-gpu is an answer, and no flag is none", async () => {
+  await submit(["--no-gpu", "--tee", "none"]);
+  await submit([]);
+  expect(bodies()).toEqual([{ gpu: false, tee: "none" }, {}]);
+});
+
 describe("wrong words", () => {
   test.each([
+    [["--tee", "sev"], "Allowed: snp, tdx, none."],
     [["--priority", "hgih"], "Did you mean high?"],
     [["--prioriti", "high"], "--priority"],
     [["--attempts", "0"], "from 1 to 20"],

@@ -84,24 +84,6 @@ describe("defaults", () => {
   });
 });
 
-test("the shipped cocos-manager.env works as it is, and what nothing reads in it is listed", () => {
-  const { config, warnings } = loadConfig(cocos.shippedEnvironment);
-  expect(config.qemu.memory.size).toBe("25G");
-  expect(config.http).toMatchObject({ host: "0.0.0.0", port: 6102 });
-  expect(config.teeWish).toEqual({ enableSevSnp: false, enableTdx: false });
-  expect(warnings.map(({ field }) => field).sort()).toEqual([
-    "MANAGER_ATTESTATION_POLICY_BINARY",
-    "MANAGER_GRPC_PORT",
-    "MANAGER_GRPC_TIMEOUT",
-    "MANAGER_HTTP_PORT",
-    "MANAGER_IGVMMEASURE_BINARY",
-    "MANAGER_QEMU_USE_SUDO",
-  ]);
-  expect(reservedPorts(config)).toEqual([6101, 6102]);
-  const grpcPort = warnings.find(({ field }) => field === "MANAGER_GRPC_PORT")?.message;
-  expect(grpcPort).toMatch(/6101 lies in MANAGER_QEMU_HOST_FWD_RANGE \(6100-6200\)/);
-});
-
 describe("values", () => {
   test.each(["1", "t", "T", "TRUE", "true", "True"])("%s is true, as in Go", (text) => {
     expect(loadConfig({ MANAGER_QEMU_ENABLE_DISK: text }).config.qemu.enableDisk).toBe(true);
@@ -206,7 +188,7 @@ describe("problems", () => {
     for (const name of ["MANAGER_QEMU_SEV_SNP_CBITPOS", "MANAGER_QEMU_SEV_SNP_CBIT_POS"]) {
       expect(loadConfig({ [name]: "47" }).config.qemu.sevSnp.cBitPos).toBe(47);
     }
-    expect(loadConfig({ REDIS_URL: "redis://r:1" }).config.redis.url).toBe("redis://r:1");
+    expect(loadConfig({ REDIS_URL: "redis://127.0.0.1:1" }).config.redis.url).toBe("redis://127.0.0.1:1");
   });
 
   test("both names with one value agree, with two they conflict, an empty one does not count", () => {
@@ -274,10 +256,30 @@ describe("warnings", () => {
   });
 
   test("names of cocos-cli and of the VMs are known", () => {
-    expect(warningsOf({ MANAGER_GRPC_URL: "h:1", DROVER_URL: "http://h" })).toEqual({
-      MANAGER_GRPC_URL: "A variable of cocos-cli: where the manager is.",
+    expect(warningsOf({ MANAGER_GRPC_CLIENT_CERT: "c.pem", DROVER_URL: "http://h" })).toEqual({
+      MANAGER_GRPC_CLIENT_CERT: "A variable of cocos-cli: its own certificate.",
     });
     expect(warningsOf({ MANAGER_QEMU_CERTS_MOUNT: "/x" })["MANAGER_QEMU_CERTS_MOUNT"]).toContain("no effect");
+  });
+
+  test("MANAGER_GRPC_URL is where gRPC listens, unless host or port is set", () => {
+    const listensAt = (env: Record<string, string>) => {
+      const { host, port } = loadConfig(env).config.grpc;
+      return `${host} ${port}`;
+    };
+    expect(listensAt({ MANAGER_GRPC_URL: "localhost:7005" })).toBe("localhost 7005");
+    expect(listensAt({ MANAGER_GRPC_URL: ":7005" })).toBe("127.0.0.1 7005");
+    expect(listensAt({ MANAGER_GRPC_URL: "http://[::1]:7005/", MANAGER_GRPC_HOST: "" })).toBe("::1 7005");
+    expect(listensAt({ MANAGER_GRPC_URL: "localhost:7005", MANAGER_GRPC_PORT: "7002" })).toBe("127.0.0.1 7002");
+    expect(listensAt({ MANAGER_GRPC_URL: "h:7005", MANAGER_GRPC_HOST: "0.0.0.0" })).toBe("0.0.0.0 7001");
+    expect(valuesOf({ MANAGER_GRPC_URL: "localhost:7005" }).get("MANAGER_GRPC_PORT")).toBe("7005");
+    expect(reservedPorts(loadConfig({ MANAGER_GRPC_URL: "h:6150" }).config)).toEqual([6150]);
+    expect(warningsOf({ MANAGER_GRPC_URL: "h:1", MANAGER_GRPC_PORT: "7002" })).toEqual({
+      MANAGER_GRPC_URL:
+        "Has no effect here, because MANAGER_GRPC_PORT is set; cocos-cli reads it as the address to call.",
+    });
+    for (const wrong of ["localhost", "7001", "h:70000", "h:x", "a b:1", "h:1/path"])
+      expect(problemsOf({ MANAGER_GRPC_URL: wrong })["MANAGER_GRPC_URL"], wrong).toContain("host:port");
   });
 
   test("drover's own ports are kept out of the VMs' range", () => {
@@ -290,7 +292,7 @@ describe("warnings", () => {
     ]);
     expect(
       reservedPorts(
-        loadConfig({ MANAGER_QEMU_HOST_FWD_RANGE: "6000-6500", DROVER_REDIS_URL: "redis://far:6379" }).config,
+        loadConfig({ MANAGER_QEMU_HOST_FWD_RANGE: "6000-6500", DROVER_REDIS_URL: "redis://:p@far:6379" }).config,
       ),
     ).toEqual([]);
   });

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { canonicalJson, isDigestOf, readIdempotencyKey, requestDigest } from "../../../src/producer/idempotency.ts";
+import { canonicalJson } from "../../../src/contract/canonical-json.ts";
+import { isDigestOf, readIdempotencyKey, requestDigest } from "../../../src/producer/idempotency.ts";
 import { parseSecretKeys } from "../../../src/runtime/secret-keys.ts";
 
 const key = (id: string, fill: number) => `${id}:${Buffer.alloc(32, fill).toString("base64")}`;

@@ -83,6 +83,30 @@ const STARTS: readonly (readonly [CauseCode, string])[] = [
     `${Q}sev_kvm_init: cbitpos check failed, host '0' requested '51'\n${Q}failed to initialize kvm: Operation not permitted`,
   ],
   ["tee_unsupported", `${Q}vm-type tdx not supported by KVM`],
+  ["tee_unsupported", `${Q}-machine igvm-cfg=igvm0: Property 'pc-q35-10.0-machine.igvm-cfg' not found.`],
+  ["tee_unsupported", `${Q}sev_common_kvm_init: Failed to open /dev/sev 'Permission denied'`],
+  [
+    "tee_unsupported",
+    `${Q}sev_snp_launch_start: SNP_LAUNCH_START ret=-5 fw_error=7 'Policy is not allowed'\n${Q}sev_common_kvm_init: failed to create encryption context\n${Q}failed to initialize kvm: Operation not permitted`,
+  ],
+  ["tee_unsupported", `${Q}TDX ioctl KVM_TDX_CAPABILITIES failed, hw_errors: 0x0: Invalid argument`],
+  [
+    "tee_exhausted",
+    `${Q}sev_common_kvm_init: failed to initialize ret=-16 fw_error=0 ''\n${Q}failed to initialize kvm: Operation not permitted`,
+  ],
+  [
+    "tee_exhausted",
+    `${Q}sev_snp_launch_start: SNP_LAUNCH_START ret=-5 fw_error=23 'Required firmware resource depleted'`,
+  ],
+  ["tee_exhausted", `${Q}TDX ioctl KVM_TDX_INIT_VM failed, hw_errors: 0x0: No space left on device`],
+  ["cpu_unsupported", `${Q}Named cpu model is not supported for TDX yet!`],
+  [
+    "firmware_missing",
+    `${Q}Unable to load /fw/coconut.igvm: Failed to open file “/fw/coconut.igvm”: No such file or directory`,
+  ],
+  ["image_invalid", `${Q}Unable to parse IGVM file /fw/guest.igvm: -3`],
+  ["image_invalid", `${Q}IGVM file does not describe a compatible supported platform`],
+  ["image_invalid", `${Q}TDVF metadata doesn't specify TD_HOB location.`],
   [
     "state_dir_unusable",
     `${Q}-qmp unix:/nope/q.sock: Failed to bind socket to /nope/q.sock: No such file or directory`,
@@ -98,6 +122,23 @@ const STARTS: readonly (readonly [CauseCode, string])[] = [
     "device_unavailable",
     `${Q}-device vfio-pci,host=0000:01:00.0: vfio 0000:01:00.0: no iommu_group found: No such file or directory`,
   ],
+  [
+    "device_unavailable",
+    `${Q}-device vfio-pci,host=0000:01:00.0: vfio 0000:01:00.0: group 12 is not viable\nPlease ensure all devices within the iommu_group are bound to their vfio bus driver.`,
+  ],
+  [
+    "device_unavailable",
+    `${Q}-device vfio-pci,host=0000:01:00.0: vfio 0000:01:00.0: failed to open /dev/vfio/12: Permission denied`,
+  ],
+  [
+    "gpu_busy",
+    `${Q}-device vfio-pci,host=0000:01:00.0: vfio 0000:01:00.0: failed to open /dev/vfio/12: Device or resource busy`,
+  ],
+  [
+    "resources_exhausted",
+    `${Q}VFIO_MAP_DMA failed: Cannot allocate memory\n${Q}-device vfio-pci,host=0000:01:00.0: vfio 0000:01:00.0: failed to setup container for group 12`,
+  ],
+  ["resources_exhausted", `${Q}vfio_container_dma_map(0x5581, 0x0, 0x80000000, 0x7f00) = -12 (Cannot allocate memory)`],
   ["image_invalid", `${Q}-drive file=x: Could not open 'x': Image is not in qcow2 format`],
   ["image_invalid", `${Q}system firmware block device pflash0 has invalid size 1024`],
   ["disk_full", "qemu-img: /d.qcow2: error while writing: No space left on device"],

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { QemuConfig } from "../../../src/contract/qemu-config.ts";
 import { type CocosVmValues, cocosArgs } from "../../../src/qemu/cocos-args.ts";
+import { decideGpu } from "../../../src/qemu/host-detection.ts";
 import { qemuOption } from "../../../src/qemu/qemu-option.ts";
 import { loadConfig } from "../../../src/runtime/config/load-config.ts";
 
@@ -75,6 +76,34 @@ describe("drover's own configuration gives Cocos's command line", () => {
     };
     expect(cocosArgs(qemuWith(env), vm)).toEqual(args);
   });
+});
+
+const more: Golden[] = JSON.parse(readFileSync("test/fixtures/goldens/qemu-args-more.json", "utf8"));
+
+test.each(["gpu-override", "gpu-empty-override"])("detection and MANAGER_QEMU_GPU_BDF give the GPU of %s", (name) => {
+  const golden = more.find((each) => each.name === name);
+  if (golden === undefined) throw new Error(`no golden ${name}`);
+  const { env, perVm, sevSnp, gpuDetectedBdf, args } = golden;
+  const qemu = qemuWith(env);
+  const vm: CocosVmValues = {
+    ...plainVm,
+    hostPort: perVm.hostFwdAgent ?? 7020,
+    deviceIdSuffix: perVm["deviceIdSuffix"],
+    certsDir: perVm["certsMount"],
+    envDir: perVm["envMount"],
+    ovmfVarsFile: perVm["ovmfVarsFile"],
+    tee: sevSnp ? "snp" : "none",
+    gpu: decideGpu(qemu.gpu.bdf, gpuDetectedBdf),
+  };
+  expect(cocosArgs(qemu, vm)).toEqual(args);
+});
+
+test("MANAGER_QEMU_GPU_BDF alone gives the GPU, which Cocos overlooks", () => {
+  const golden = more.find(({ name }) => name === "gpu-bdf-alone");
+  const qemu = qemuWith(golden?.env ?? {});
+  const gpu = decideGpu(qemu.gpu.bdf, undefined);
+  expect(golden?.args.join(" ")).not.toContain("vfio-pci");
+  expect(cocosArgs(qemu, { ...plainVm, gpu }).join(" ")).toContain("-device vfio-pci,host=0000:42:00.0,bus=pci.1");
 });
 
 test("a bind address stands in the forwarding rule and nowhere else", () => {

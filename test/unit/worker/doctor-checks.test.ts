@@ -7,9 +7,24 @@ import { redisChecks } from "../../../src/worker/doctor/redis-checks.ts";
 
 const GIB = 1024 ** 3;
 
+const NO_TEE: HostFacts["tee"] = {
+  tee: { kind: "none" },
+  kind: "none",
+  cpuHas: { snp: false, tdx: false },
+  parameters: { sev: undefined, sevEs: undefined, sevSnp: undefined, tdx: undefined },
+  sevDeviceErrno: "ENOENT",
+  keys: { snp: undefined, tdx: undefined },
+  hasVsockLoopback: false,
+  qemuObjects: undefined,
+  cpuModel: "EPYC",
+  usesKvm: true,
+  maxVms: 10,
+};
+
 const HOST: HostFacts = {
   kvm: { wanted: true, usable: true, errno: undefined, givenUp: undefined },
-  tee: { kind: "none" },
+  tee: NO_TEE,
+  gpu: undefined,
   files: [{ path: "/img/bzImage", setBy: "X", errno: undefined }],
   qemu: { version: "7.2.22", problem: undefined, missing: [] },
   qemuImg: { version: "7.2.22", problem: undefined },
@@ -43,7 +58,6 @@ test.each<[string, Partial<HostFacts>, readonly string[]]>([
   ["KVM that hangs", kvm({ givenUp: "the demo guest does not boot" }), ["warning kvm"]],
   ["KVM that is not used", kvm({ wanted: false }), ["warning kvm"]],
   ["no KVM, none wanted", kvm({ wanted: false, usable: false, errno: "ENOENT" }), []],
-  ["a TEE that is not there", { tee: { problem: "no SEV-SNP" } }, ["problem tee"]],
   ["a missing kernel", { files: [{ path: "/x", setBy: "X", errno: "ENOENT" }] }, ["problem boot_files"]],
   ["no QEMU", qemu({ version: undefined, problem: "ENOENT" }), ["problem qemu"]],
   ["a QEMU without 9p", qemu({ missing: ["virtio-9p-pci"] }), ["problem qemu"]],
@@ -115,4 +129,19 @@ test("who listens is seen without trying a port", async () => {
   expect(listeningPorts(range, "127.0.0.2")).toEqual([]);
   expect(listeningPorts({ first: port + 1, last: port + 1 }, undefined)).not.toContain(port);
   server.close();
+});
+
+test.each([
+  ["7.0.15", true],
+  ["7.2.10", true],
+  ["7.2.11", false],
+  ["7.4.6", false],
+  ["8.0.3", true],
+  ["8.2.2", false],
+  ["8.4.0", false],
+])("the hole in the scripts of Redis %s: %s", (version, isOpen) => {
+  const health = { servers: [{ ...SERVER, version }], roundTripMs: 0.3, clockAheadMs: 1 };
+  const [check] = redisChecks(health, { prefix: "{drover}" });
+  expect(check).toMatchObject({ id: "redis_version", status: "ok" });
+  expect(check?.text.includes("CVE-2025-49844")).toBe(isOpen);
 });

@@ -11,7 +11,8 @@ function openLoop() {
   const clock = new FakeClock();
   let endWait: () => void = () => undefined;
   const loop = new FetchLoop({
-    pools: ["default"],
+    pools: { gpu: [], others: ["default"] },
+    isGpuFree: () => false,
     claims: { fetch: async () => undefined, nextDelayedAtMs: async () => undefined },
     waiter: {
       wait: () =>

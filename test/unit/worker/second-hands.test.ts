@@ -34,7 +34,8 @@ test("what is fetched when there is no room any more, or Redis was away meanwhil
   let hasRoom = true;
   const seen: string[] = [];
   const loop = new FetchLoop({
-    pools: ["default"],
+    pools: { gpu: [], others: ["default"] },
+    isGpuFree: () => false,
     claims: {
       nextDelayedAtMs: async () => undefined,
       async fetch() {

@@ -1,0 +1,60 @@
+/**
+ * Requests that two servers in a row may read differently, each with the way in which it is wrong. What a proxy would
+ * take for one request must not be two here, so each is refused and its connection closed.
+ */
+const HEAD = "POST /v1/vms HTTP/1.1\r\nHost: localhost\r\n";
+const INNER = "DELETE /v1/vms/11111111-1111-4111-8111-111111111111 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const JSON_TYPE = "Content-Type: application/json\r\n";
+const CHUNKED = "Transfer-Encoding: chunked\r\n";
+
+export const SMUGGLING: readonly (readonly [what: string, bytes: string])[] = [
+  ["a length and chunks", `${HEAD}Content-Length: 4\r\n${CHUNKED}\r\n0\r\n\r\n${INNER}`],
+  ["chunks and a length", `${HEAD}${CHUNKED}Content-Length: 4\r\n\r\n0\r\n\r\n${INNER}`],
+  ["two lengths", `${HEAD}Content-Length: 2\r\nContent-Length: ${INNER.length}\r\n\r\n{}${INNER}`],
+  ["the same length twice", `${HEAD}Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}`],
+  ["a list of lengths", `${HEAD}Content-Length: 2, 2\r\n\r\n{}`],
+  ["a length with a sign", `${HEAD}Content-Length: +2\r\n\r\n{}`],
+  ["a negative length", `${HEAD}Content-Length: -1\r\n\r\n`],
+  ["a hexadecimal length", `${HEAD}Content-Length: 0x2\r\n\r\n{}`],
+  ["a length of many digits", `${HEAD}Content-Length: 99999999999999999999\r\n\r\n{}`],
+  ["chunks that are not last", `${HEAD}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n${INNER}`],
+  ["chunks by another name", `${HEAD}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n${INNER}`],
+  ["a tab before chunked", `${HEAD}Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n${INNER}`],
+  ["two transfer encodings", `${HEAD}${CHUNKED}Transfer-Encoding: identity\r\n\r\n0\r\n\r\n${INNER}`],
+  ["a blank before the colon of the length", `${HEAD}Content-Length : 2\r\n\r\n{}`],
+  ["a blank before the colon of the encoding", `${HEAD}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n${INNER}`],
+  ["a folded header", `${HEAD}X: y\r\n Content-Length: 2\r\n\r\n{}`],
+  ["a folded encoding", `${HEAD}Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n${INNER}`],
+  ["a header before the first line ends", `POST /v1/vms HTTP/1.1\n${"Host: localhost"}\n\n`],
+  ["bare line feeds", `GET /health HTTP/1.1\nHost: localhost\n\n`],
+  ["a bare line feed in the headers", `GET /health HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n`],
+  ["a bare carriage return", `GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\rY: b\r\n\r\n`],
+  ["a chunk size that is none", `${HEAD}${JSON_TYPE}${CHUNKED}\r\nzz\r\n{}\r\n0\r\n\r\n`],
+  ["a chunk size with a sign", `${HEAD}${JSON_TYPE}${CHUNKED}\r\n+2\r\n{}\r\n0\r\n\r\n`],
+  ["a chunk size with a prefix", `${HEAD}${JSON_TYPE}${CHUNKED}\r\n0x2\r\n{}\r\n0\r\n\r\n`],
+  ["a huge chunk size", `${HEAD}${JSON_TYPE}${CHUNKED}\r\nfffffffffffffffff\r\n{}\r\n0\r\n\r\n`],
+  ["a negative chunk size", `${HEAD}${JSON_TYPE}${CHUNKED}\r\n-2\r\n{}\r\n0\r\n\r\n`],
+  ["no line end after a chunk", `${HEAD}${JSON_TYPE}${CHUNKED}\r\n2\r\n{}0\r\n\r\n`],
+  ["a line feed in a chunk extension", `${HEAD}${JSON_TYPE}${CHUNKED}\r\n2;a\nb\r\n{}\r\n0\r\n\r\n`],
+  ["endless chunk extensions", `${HEAD}${JSON_TYPE}${CHUNKED}\r\n2;${"a".repeat(40_000)}\r\n{}\r\n0\r\n\r\n`],
+  ["a null byte in the path", `GET /health\0 HTTP/1.1\r\nHost: localhost\r\n\r\n`],
+  ["a null byte in a header", `GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n`],
+  ["a null byte in a header's name", `GET /health HTTP/1.1\r\nHost: localhost\r\nX\0: b\r\n\r\n`],
+  ["a whole address of somebody else", `GET http://evil.example/health HTTP/1.1\r\nHost: evil.example\r\n\r\n`],
+  ["a whole address beside another host", `GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n`],
+  ["all of the server", `OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n`],
+  ["a tunnel", `CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n`],
+  ["two hosts", `GET /health HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n`],
+  ["no host", `GET /health HTTP/1.1\r\n\r\n`],
+  ["a host with a path", `GET /health HTTP/1.1\r\nHost: localhost/evil\r\n\r\n`],
+  ["a version that does not exist", `GET /health HTTP/3.7\r\nHost: localhost\r\n\r\n`],
+  ["a version without a number", `GET /health HTTP/\r\nHost: localhost\r\n\r\n`],
+  ["no version", `GET /health\r\nHost: localhost\r\n\r\n`],
+  ["a method in lower case", `get /health HTTP/1.1\r\nHost: localhost\r\n\r\n`],
+  ["a method that nobody knows", `BREW /health HTTP/1.1\r\nHost: localhost\r\n\r\n`],
+  ["a header without a colon", `GET /health HTTP/1.1\r\nHost: localhost\r\nX\r\n\r\n`],
+  ["a header without a name", `GET /health HTTP/1.1\r\nHost: localhost\r\n: x\r\n\r\n`],
+  ["the beginning of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"],
+  ["a TLS greeting", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"],
+  ["a Redis command", "*1\r\n$4\r\nPING\r\n"],
+];

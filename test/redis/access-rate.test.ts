@@ -1,0 +1,30 @@
+import { expect, test } from "vitest";
+import { TokenStore } from "../../src/queue/token-store.ts";
+import { openHttpWorld } from "./http-world.ts";
+
+test("a caller is told what is left of its minute, and when to go on once nothing is", async () => {
+  await using world = await openHttpWorld({ env: { DROVER_RATE_LIMIT: "3" } });
+  const tokens = new TokenStore({ redis: world.redis, keys: world.keys });
+  const add = async (owner: string) =>
+    (await tokens.add({ owner, role: "viewer", label: "", createdBy: "test", expiresAtMs: undefined })).text;
+  const [red, blue] = [await add("red"), await add("blue")];
+  const ask = (token: string) => world.app.inject({ url: "/v1/vms", headers: { authorization: `Bearer ${token}` } });
+  for (const left of ["2", "1", "0"]) {
+    const { statusCode, headers } = await ask(red);
+    expect([statusCode, headers["ratelimit-limit"], headers["ratelimit-remaining"]]).toEqual([200, "3", left]);
+  }
+  const met = await ask(red);
+  expect([met.statusCode, met.json().code]).toEqual([429, "too_many_requests"]);
+  expect(Number(met.headers["retry-after"])).toBeGreaterThanOrEqual(15);
+  expect(Number(met.headers["retry-after"])).toBeLessThanOrEqual(20);
+  expect(met.headers["ratelimit-remaining"]).toBe("0");
+  expect((await ask(blue)).statusCode).toBe(200);
+  expect((await world.app.inject("/health")).headers).not.toHaveProperty("ratelimit-limit");
+});
+
+test("what a proxy on this machine passes on is not taken for the local operator's", async () => {
+  await using world = await openHttpWorld();
+  expect((await world.app.inject("/v1/vms")).statusCode).toBe(200);
+  for (const name of ["forwarded", "x-forwarded-for", "x-real-ip", "via"])
+    expect((await world.app.inject({ url: "/v1/vms", headers: { [name]: "192.0.2.9" } })).statusCode, name).toBe(401);
+});

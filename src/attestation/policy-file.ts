@@ -66,7 +66,9 @@ async function readPolicyFile<T extends z.ZodType>(
     new PolicyInputError(`${variable}: ${path} ${problem}. ${wayOut}`);
   let text: string;
   try {
-    const { size } = await stat(path);
+    const found = await stat(path);
+    if (!found.isFile()) throw fail("is no regular file");
+    const { size } = found;
     if (size > FILE_MAX_BYTES) throw fail(`has ${size} bytes, more than ${FILE_MAX_BYTES}`);
     text = await readFile(path, "utf8");
   } catch (error) {

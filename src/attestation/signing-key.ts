@@ -55,7 +55,9 @@ export async function loadSigningKey(path: string): Promise<SigningKey> {
 
 async function readKeyFile(path: string): Promise<{ readonly pem: Buffer; readonly mode: number }> {
   try {
-    const { size, mode } = await stat(path);
+    const found = await stat(path);
+    if (!found.isFile()) throw new Error("it is no regular file");
+    const { size, mode } = found;
     if (size > KEY_MAX_BYTES) throw new Error(`it has ${size} bytes, which no key has`);
     return { pem: await readFile(path), mode: mode & 0o777 };
   } catch (error) {

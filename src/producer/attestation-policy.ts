@@ -63,6 +63,7 @@ const NEVER_LAUNCHED = "it has not been launched yet: what it measures is known 
 function whyNone({ state, epoch, tee, attestation }: VmRecord): string | undefined {
   const launched = state !== "queued" && state !== "retrying" && state !== "preparing";
   if (!launched) return NEVER_LAUNCHED;
+  if (epoch === 0) return "it ended before it was launched";
   if (attestation === undefined || attestation.epoch !== epoch) {
     if (tee === undefined || /^none\b/.test(tee))
       return "it is a plain VM, whose guest proves nothing: only SEV-SNP and TDX VMs have one";

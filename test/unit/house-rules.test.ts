@@ -45,9 +45,7 @@ function imports(text: string): string[] {
 
 test("the check sees the source", () => {
   expect(files.length).toBeGreaterThan(100);
-  expect(new Set(files.map((file) => file.split("/")[0]))).toEqual(
-    new Set(EVERY_AREA),
-  );
+  expect(new Set(files.map((file) => file.split("/")[0]))).toEqual(new Set(EVERY_AREA));
 });
 
 test.each(files)("src/%s keeps the house rules", (file) => {

@@ -62,6 +62,8 @@ async function accept(deps: CreateVmDeps, placement: VmPlacement, call: UnaryCal
   return audited(api, call, "vm.submit", async (target) => {
     const submission = readCreateRequest(call.request, call.metadata);
     const { record, replayed } = await placement.submit(submission.request.pool, async (hostPool) => {
+      if (call.signal.reason === "cancelled")
+        throw new CallEnded(status.CANCELLED, "the caller hung up; nothing was queued", {});
       if (call.signal.aborted)
         throw new DroverError("shutting_down", "this server is shutting down; nothing was queued");
       const vmId = api.newVmId();

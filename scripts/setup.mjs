@@ -15,16 +15,21 @@ const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "..");
  * Installs and builds what is missing.
  * @param {object} [options]
  * @param {boolean} [options.quiet] say only what was really done
+ * @param {boolean} [options.forTests] also what only the tests need
  * @param {(line: string) => void} [options.say]
  * @returns {Promise<{ guestDir: string, distDir: string }>}
  */
-export async function prepare({ quiet = false, say = console.log } = {}) {
+export async function prepare({ quiet = false, forTests = false, say = console.log } = {}) {
   checkNodeVersion();
   /** @type {<T>(name: string, work: () => Promise<T>, outcome: (result: T) => string | undefined) => Promise<T>} */
   const doStep = (name, work, outcome) =>
     step(name, work, { say, outcome: (result) => outcome(result) ?? (quiet ? undefined : "already there") });
 
-  await doStep("system packages", provideSystemParts, (names) => names && `installed ${names}`);
+  await doStep(
+    "system packages",
+    () => provideSystemParts(forTests),
+    (names) => names && `installed ${names}`,
+  );
   await doStep("npm packages", provideNpmPackages, (installed) => (installed ? "installed" : undefined));
   const guest = await doStep("demo guest", buildGuest, ({ built, folder }) =>
     built ? `built in ${folder}` : undefined,
@@ -37,8 +42,9 @@ export async function prepare({ quiet = false, say = console.log } = {}) {
   return { guestDir: guest.folder, distDir: dist.folder };
 }
 
-async function provideSystemParts() {
-  const missing = missingSystemParts();
+/** @param {boolean} forTests */
+async function provideSystemParts(forTests) {
+  const missing = missingSystemParts({ forTests });
   if (missing.length === 0) return undefined;
   await installSystemParts(missing);
   return missing.map(({ packageName }) => packageName).join(", ");

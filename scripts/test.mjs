@@ -20,7 +20,7 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const args = process.argv.slice(2);
 
 try {
-  await prepare({ quiet: true });
+  await prepare({ quiet: true, forTests: true });
   const groups = args.length > 0 ? [await runVitest(root, "chosen tests", args)] : await runEverything();
   report(groups);
 } catch (error) {

@@ -11,9 +11,27 @@ const NEEDED = [
   { what: "UEFI firmware in /usr/share/OVMF", packageName: "ovmf", present: hasFirmware },
 ];
 
-/** Everything missing, whoever installed the rest: from packages, by hand, or below /usr/local. */
-export function missingSystemParts() {
-  return NEEDED.filter(({ what, present = () => findCommand(what) !== undefined }) => !present());
+/**
+ * What only the tests need: certificates are made with openssl, QEMU is run by sudo, units are checked by systemd's own
+ * tool. The last two serve tests that need root; without root those say why they are skipped.
+ */
+const NEEDED_BY_TESTS = [
+  { what: "openssl", packageName: "openssl" },
+  { what: "sudo", packageName: "sudo", present: () => !isRoot() || findCommand("sudo") !== undefined },
+  {
+    what: "systemd-analyze",
+    packageName: "systemd",
+    present: () => !isRoot() || findCommand("systemd-analyze") !== undefined,
+  },
+];
+
+/**
+ * Everything missing, whoever installed the rest: from packages, by hand, or below /usr/local.
+ * @param {{ forTests?: boolean }} [options]
+ */
+export function missingSystemParts({ forTests = false } = {}) {
+  const needed = forTests ? [...NEEDED, ...NEEDED_BY_TESTS] : NEEDED;
+  return needed.filter(({ what, present = () => findCommand(what) !== undefined }) => !present());
 }
 
 /** @param {readonly { what: string, packageName: string }[]} parts */
@@ -55,6 +73,10 @@ case " $* " in
   *" redis-server "*) update-rc.d redis-server disable || true ;;
 esac
 `;
+
+function isRoot() {
+  return process.getuid?.() === 0;
+}
 
 function hasFirmware() {
   const folder = "/usr/share/OVMF";

@@ -34,7 +34,11 @@ async function readKey(redis: RedisClient, name: string, blank: (text: string) =
       return blank((await redis.get(name)) ?? "");
     case "hash":
       return Object.fromEntries(
-        Object.entries(await redis.hgetall(name)).map(([field, value]) => [blank(field), blank(value)]),
+        Object.entries(await redis.hgetall(name)).map(([field, value]) => [
+          blank(field),
+          // BullMQ counts a job's delay from the clock, so that it is a millisecond less once in a while.
+          field === "delay" ? String(Math.round(Number(value) / 1_000) * 1_000) : blank(value),
+        ]),
       );
     case "list":
       return redis.lrange(name, 0, -1);

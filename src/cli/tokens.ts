@@ -36,16 +36,20 @@ export async function addToken(context: CliContext, options: AddOptions): Promis
     createdBy: operatorName(),
     expiresAtMs: expiresMs === undefined ? undefined : context.now() + expiresMs,
   };
-  const { token, text } = await askRedis(context, async (redis, keys) => {
+  const { token, text, isFirst } = await askRedis(context, async (redis, keys) => {
     const store = new TokenStore({ redis, keys });
-    return subject === undefined
-      ? store.add(wanted)
-      : { token: await store.addSubject(subject, wanted), text: undefined };
+    const none = !(await store.any());
+    const made =
+      subject === undefined
+        ? await store.add(wanted)
+        : { token: await store.addSubject(subject, wanted), text: undefined };
+    return { ...made, isFirst: none };
   });
   if (json)
     await context.terminal.out(jsonDocument({ ...shown(token), ...(text === undefined ? {} : { token: text }) }));
   else if (text !== undefined) await context.terminal.out(`${text}\n`);
   tell(context, addedText(token, expiresMs));
+  if (isFirst) tell(context, firstText(role));
   noteChange(context, { action: "token.add", target: token.id, outcome: "ok" });
 }
 
@@ -127,6 +131,12 @@ function ownerFrom(given: string | undefined, subject: string | undefined): stri
 function labelFrom(text: string): string {
   if (text.length <= TOKEN_LABEL_MAX_CHARS && !/\p{Cc}/u.test(text)) return text;
   throw new UsageError(`--label must be at most ${TOKEN_LABEL_MAX_CHARS} characters of one line`);
+}
+
+/** With the first token the local operator ends; whoever made it for somebody else would otherwise find out by a 401. */
+function firstText(role: Role): string {
+  const more = role === "operator" ? "" : " Make an operator's as well: drover token add --owner ops --role operator";
+  return `From now on everybody has to show a token or a certificate, also on this machine.${more}`;
 }
 
 function addedText({ id, role, owner, subject }: StoredToken, expiresMs: number | undefined): string {

@@ -19,6 +19,7 @@ const REPLACED: readonly (readonly [RegExp, string])[] = [
   [/^npm test.*$/gm, ": # runs this test"],
   [/^(\.\/bin\/)?drover up.*$/gm, ": # runs while this test does"],
   [/^npm run bench:\S+.*$/gm, ": # hours on a small machine; built and typed by npm test"],
+  [/^\.\/bin\/drover token add.*$/gm, ": # test/cli/access.test.ts makes some: a token would end all others' access"],
   [/^npm run fuzz.*$/gm, ": # test/redis/fuzz.test.ts runs one"],
   [/^npm run soak.*$/gm, ": # test/chaos/chaos.test.ts runs one"],
   [/\.\/bin\/drover/g, "drover"],

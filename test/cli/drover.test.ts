@@ -85,7 +85,7 @@ describe("drover up", { timeout: BOOTS_TIMEOUT_MS }, () => {
 
     const serving = (await up.run("submit", "--server-url", "demo:serve", "--probe", "tcp")).stdout.trim();
     await waitFor(async () => (await up.run("ls", "-q", "--state", "ready")).stdout.trim() === serving, {
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
       what: "the VM to be ready",
     });
     const removed = await up.run("rm", "--wait", serving);
@@ -121,7 +121,7 @@ describe("drover up", { timeout: BOOTS_TIMEOUT_MS }, () => {
     const first = await startUp({ DROVER_STATE_DIR: stateDir });
     const id = (await first.run("submit", "--server-url", "demo:serve", "--probe", "tcp")).stdout.trim();
     const isReady = async (up: typeof first) => (await up.run("ls", "-q", "--state", "ready")).stdout.trim() === id;
-    await waitFor(() => isReady(first), { timeoutMs: 60_000, what: "the VM to be ready" });
+    await waitFor(() => isReady(first), { timeoutMs: 120_000, what: "the VM to be ready" });
     first.child.kill("SIGTERM");
     const { exitCode, all } = await first.child;
     expect(exitCode).toBe(0);
@@ -130,7 +130,7 @@ describe("drover up", { timeout: BOOTS_TIMEOUT_MS }, () => {
     expect(machine, "QEMU and nothing else").toHaveLength(1);
 
     const second = await startUp({ DROVER_STATE_DIR: stateDir });
-    await waitFor(() => isReady(second), { timeoutMs: 60_000, what: "the VM to be there still" });
+    await waitFor(() => isReady(second), { timeoutMs: 120_000, what: "the VM to be there still" });
     expect(await second.leftovers(), "the same process").toEqual(expect.arrayContaining([...machine]));
     expect((await second.run("rm", "--wait", id)).exitCode).toBe(0);
 

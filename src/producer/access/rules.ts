@@ -3,7 +3,7 @@ import fp from "fastify-plugin";
 import type { Role } from "../../contract/role.ts";
 
 /** What a caller must be for a route; `public` asks nobody who they are. */
-export type AccessRule = Role | "public";
+type AccessRule = Role | "public";
 
 declare module "fastify" {
   interface FastifyContextConfig {

@@ -70,7 +70,10 @@ export class GrpcListener {
   async #close(): Promise<void> {
     this.#listener.close();
     const ended = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
-    if ((await within(ended, CLOSE_GRACE_MS)) === TIME_UP) this.#server.forceShutdown();
+    // Since Node 24 closing a server closes its sessions, too, so that grpc-js takes those for ended that still answer.
+    const speaking = [...this.#sockets].filter(({ bytesRead }) => bytesRead > 0);
+    const gone = speaking.map((socket) => once(socket, "close"));
+    if ((await within(Promise.all([ended, ...gone]), CLOSE_GRACE_MS)) === TIME_UP) this.#server.forceShutdown();
     for (const socket of this.#sockets) socket.destroy();
   }
 }

@@ -23,7 +23,7 @@ const GREETING_MS = 2_000;
 const START_MS = 20_000;
 const LOOK_MS = 20;
 const TERM_MS = 1_000;
-const OUTPUT_SHOWN_BYTES = 600;
+const OUTPUT_SHOWN_BYTES = 1_000;
 
 export interface GuardPlace {
   readonly stateDir: string;

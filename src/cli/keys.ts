@@ -1,5 +1,7 @@
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { SealedBoxes } from "../queue/sealed-boxes.ts";
+import { pause } from "../runtime/bounded-wait.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { loadSecretKeys, newSecretKeyLine, type SecretKeys } from "../runtime/secret-keys.ts";
 import { askRedis } from "./ask-redis.ts";
@@ -9,6 +11,9 @@ import { alsoOpenWith, dropKey, keyIdsOf, makeFirst, sealWith } from "./key-file
 import { configFrom } from "./server-setup.ts";
 import { jsonDocument } from "./session.ts";
 import type { CliContext } from "./terminal.ts";
+
+/** API and workers look at their key file once a second; a request that they had begun to seal is stored by then, too. */
+const READ_BY_ALL_MS = 2_500;
 
 export interface KeyOptions {
   readonly file: string | undefined;
@@ -48,6 +53,7 @@ export async function removeKey(
 ): Promise<void> {
   const file = fileOf(context, options);
   if (!options.force) {
+    await untilRead(file, context.signal);
     const boxes = await withBoxes(context, (sealed) => sealed.countByKey(context.signal));
     const needing = boxes.get(id) ?? 0;
     if (needing > 0) {
@@ -101,6 +107,13 @@ async function keysInForce(context: CliContext, file: string | undefined): Promi
     exitCode: EXIT.usage,
     hint: "Name the key file with --file, or set DROVER_SECRETS_KEY_FILE as for the API.",
   });
+}
+
+/** Waits until every process has read a file that was changed just now: one that has not seals with the key of before. */
+async function untilRead(file: string, signal: AbortSignal): Promise<void> {
+  const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: 0 })); // a file that is not there is refused later
+  const leftMs = mtimeMs + READ_BY_ALL_MS - Date.now();
+  if (leftMs > 0) await pause(Math.min(leftMs, READ_BY_ALL_MS), signal);
 }
 
 /** The file that `--file` names, else the configured one, else that of `drover up`. */

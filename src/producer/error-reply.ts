@@ -12,6 +12,9 @@ export function problemCodeOf(request: FastifyRequest): ErrorCode | undefined {
   return codes.get(request);
 }
 
+/** Of a request whose sender hung up within its body; the connection's error looks like one of Redis's. */
+const CUT_OFF = new DroverError("malformed_body", "the body ended before it was whole");
+
 const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /**
@@ -19,7 +22,7 @@ const METHODS: readonly HTTPMethods[] = ["GET", "HEAD", "POST", "PUT", "PATCH", 
  * errors are logged here, once.
  */
 export function replyWithProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const known = toDroverError(error);
+  const known = request.raw.errored === error ? CUT_OFF : toDroverError(error);
   codes.set(request, known.code);
   if (known.code === "internal_error") request.log.error({ err: error }, "a request failed unexpectedly");
   else if (known.cause !== undefined)

@@ -37,7 +37,7 @@ export function knownPrincipal(request: FastifyRequest): Principal | undefined {
   return principals.get(request);
 }
 
-/** Says who came in by a route that asks nobody: the login. */
+/** Says who came in by a route that asks nobody, the login, or is known and was not let in. */
 export function setPrincipal(request: FastifyRequest, principal: Principal): void {
   principals.set(request, principal);
 }

@@ -79,6 +79,11 @@ export function decideGpu(setBdf: string, detectedBdf: string | undefined): stri
   return setBdf === "" ? (detectedBdf ?? false) : setBdf;
 }
 
+/** A PCI address as the kernel and its tools write it: always with the domain, in lower case. */
+export function pciName(bdf: string): string {
+  return (bdf.length < "0000:00:00.0".length ? `0000:${bdf}` : bdf).toLowerCase();
+}
+
 /** Sorted by code points; empty where the directory cannot be read: without the driver there is no GPU to pass through. */
 function namesIn(directory: string): readonly string[] {
   try {

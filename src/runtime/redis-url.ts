@@ -11,7 +11,7 @@ export interface RedisUrl {
 }
 
 const FORM =
-  /^redis(s?)(?:\+(sentinel|cluster))?:\/\/(?:([^:@/?#\s]*)(?::([^/?#\s]*))?@)?([^@/?#\s]+)(?:\/([^?#\s]*))?(?:\?[^#\s]*)?$/;
+  /^redis(s?)(?:\+(sentinel|cluster))?:\/\/(?:([^:@/?#\s]*)(?::([^/?#\s]*))?@)?([^@/?#\s]+)(?:\/([^@?#\s]*))?(?:\?[^#\s]*)?$/;
 const NODE = /^(\[[0-9A-Fa-f:.]+\]|[^:[\]]+)(?::(\d{1,5}))?$/;
 const DEFAULT_PORT = { server: 6_379, sentinel: 26_379, cluster: 6_379 } as const;
 

@@ -1,3 +1,4 @@
+import { pciName } from "../qemu/host-detection.ts";
 import type { Clock } from "../runtime/clock.ts";
 
 /** After somebody else than drover was found to use the GPU, no VM gets it for this long. */
@@ -17,7 +18,9 @@ export class GpuSlot {
   /** The PCI address, or false: the host has none, it is set aside, or one of the VMs holds it. */
   freeFor(holders: readonly { readonly gpu: string | false }[]): string | false {
     if (this.#clock.monotonicMs() < this.#asideUntilMs) return false;
-    return holders.some(({ gpu }) => gpu === this.#bdf) ? false : this.#bdf;
+    const bdf = this.#bdf;
+    if (bdf === false) return false;
+    return holders.some(({ gpu }) => gpu !== false && pciName(gpu) === pciName(bdf)) ? false : bdf;
   }
 
   /** Somebody else uses it: it is given to nobody for a minute, so that other VMs run without it meanwhile. */

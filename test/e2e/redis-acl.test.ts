@@ -3,10 +3,13 @@ import { Redis } from "ioredis";
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import { openRedis } from "../../src/queue/connection.ts";
+import { HostRegistry } from "../../src/queue/host-registry.ts";
 import { checkRedisPolicy } from "../../src/queue/redis-policy.ts";
 import type { Check } from "../../src/worker/doctor/check.ts";
 import { openCertificates } from "../helpers/certificates.ts";
-import { startDrover } from "../helpers/drover.ts";
+import { openCocosClient } from "../helpers/cocos-client.ts";
+import { type Drover, startDrover } from "../helpers/drover.ts";
+import { hostDescription } from "../helpers/host-descriptions.ts";
 import { expectAgreement } from "../helpers/leftovers.ts";
 import { freePort, startRedis } from "../helpers/redis-server.ts";
 import { waitFor } from "../helpers/wait-for.ts";
@@ -18,6 +21,23 @@ const PASSWORD = "a-p@ssw0rd";
 function documentedRules(prefix: string): readonly string[] {
   const [, , line = ""] = /```text\nACL SETUSER (\w+) ([\s\S]*?)```/.exec(readFileSync("docs/redis.md", "utf8")) ?? [];
   return line.replace(">PASSWORD", `>${PASSWORD}`).replace("~{drover}*", `~${prefix}*`).trim().split(/\s+/);
+}
+
+/** Logs in and out as a browser does. */
+async function useBrowser({ api, call }: Drover, token: string): Promise<void> {
+  const send = (path: string, fields: Record<string, string>, cookie = "") =>
+    call(path, {
+      method: "POST",
+      redirect: "manual",
+      headers: { origin: api.url, cookie },
+      body: new URLSearchParams(fields),
+    });
+  const login = await send("/login", { token });
+  const [cookie = ""] = login.headers.getSetCookie()[0]?.split(";") ?? [];
+  const page = await (await call("/", { headers: { cookie, accept: "text/html" } })).text();
+  const [, formToken = ""] = /name="formToken" value="([^"]+)"/.exec(page) ?? [];
+  expect((await send("/logout", { formToken }, cookie)).status).toBe(303);
+  expect((await call("/", { headers: { cookie } })).status).toBe(401);
 }
 
 interface Refusal {
@@ -101,11 +121,29 @@ test("the documented user of Redis may do all that drover does, over TLS with ce
     await drover.remove(waiting);
     await drover.untilEvent(waiting, "vm.removed");
     await expectAgreement({ ...drover, client: admin });
-    const token = await runCli(["token", "add", "--owner", "o", "--role", "submitter", "--json"], { env: drover.env });
+    const token = await runCli(["token", "add", "--owner", "o", "--role", "operator", "--json"], { env: drover.env });
     expect(token.exitCode, token.err).toBe(0);
     const headers = { authorization: `Bearer ${(JSON.parse(token.out) as { token: string }).token}` };
     expect((await drover.call("/v1/vms", { headers })).status).toBe(200);
     expect((await runCli(["token", "ls"], { env: drover.env })).exitCode).toBe(0);
+
+    // As a Cocos client, in a browser, and while the key is changed.
+    await drover.chooseGuest("idle");
+    using cocos = openCocosClient(drover.api.grpcUrl.replace("http://", ""));
+    const made = await cocos.call("CreateVm", { agentCertsToken: "canary" }, { metadata: headers, deadlineMs: 60_000 });
+    expect(made).toMatchObject({ status: "OK" });
+    const { cvmId } = made.message;
+    expect(await cocos.call("RemoveVm", { cvmId }, { metadata: headers })).toMatchObject({ status: "OK" });
+    await useBrowser(drover, headers.authorization.slice("Bearer ".length));
+    const parked = await drover.submit({ pool: "nobody", awsSecretAccessKey: "canary" }, headers);
+    const newKeys = `k2:${Buffer.alloc(32, 4).toString("base64")},${drover.env["DROVER_SECRETS_KEY"]}`;
+    const reseal = await runCli(["key", "reseal", "--json"], { env: { ...drover.env, DROVER_SECRETS_KEY: newKeys } });
+    expect([reseal.exitCode, reseal.out]).toEqual([0, expect.stringContaining('"resealed": 1')]);
+    await drover.call(`/v1/vms/${parked}`, { method: "DELETE", headers });
+    const gone = new HostRegistry({ redis: drover.client, keys: drover.keys });
+    await gone.take(hostDescription({ hostId: "gone-host" }), 1);
+    const forget = async () => drover.call("/v1/hosts/gone-host", { method: "DELETE", headers });
+    await waitFor(async () => (await forget()).status === 200, { what: "the host to be forgotten" });
     expect(
       (await runCli(["hosts", "forget", "nobody"], { env: { ...drover.env, DROVER_URL: drover.api.url } })).exitCode,
     ).toBe(2);

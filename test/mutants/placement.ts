@@ -26,8 +26,8 @@ export const PLACEMENT_MUTANTS: readonly Mutant[] = [
   {
     name: "placement: a GPU that a VM holds is given to the next one, too",
     file: "src/worker/gpu-slot.ts",
-    before: "return holders.some(({ gpu }) => gpu === this.#bdf) ? false : this.#bdf;",
-    after: "return holders.length < 0 ? false : this.#bdf;",
+    before: "return holders.some(({ gpu }) => gpu !== false && pciName(gpu) === pciName(bdf)) ? false : bdf;",
+    after: "return holders.length < 0 ? false : bdf;",
     killers: [gpu("one VM at a time has the GPU"), gpu("a live VM that a worker takes over keeps its GPU")],
     why: "QEMU would end with a device that is busy, and the VM be blamed on the host",
   },

@@ -67,5 +67,8 @@ test("roles count, and a refused change stands in the audit without the token", 
     outcome: "forbidden",
     from: "127.0.0.1",
   });
+  await call("/manager.ManagerService/CVMInfo", bearer(text.revoked));
+  const looks = log.filter((line) => line.includes('"action":"access"')).map((line) => JSON.parse(line));
+  expect(looks.at(-1)).toMatchObject({ protocol: "grpc", outcome: "unauthenticated", owner: null });
   expect(log.join("")).not.toContain(text.viewer.slice(16));
 });

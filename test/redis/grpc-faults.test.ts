@@ -44,6 +44,33 @@ test("a VM that Redis has accepted without an answer is named, and removed where
   await waitFor(async () => (await store.get(vmId))?.state === "removed", { what: "the removal, once Redis is back" });
 });
 
+test("while Redis stays away a removal is not tried, noted and logged again and again", async () => {
+  const { store, gate } = world.deps;
+  const accept = store.accept.bind(store);
+  vi.spyOn(store, "accept").mockImplementationOnce(async (input) => {
+    await accept(input);
+    return away();
+  });
+  const check = vi.spyOn(gate, "check").mockImplementation(away);
+  const { text } = await world.client.call("CreateVm");
+  const [vmId = ""] = /[0-9a-f-]{36}/.exec(text) ?? [];
+  await waitFor(() => check.mock.calls.length >= 3, { what: "three looks" });
+  expect(world.audited.filter(({ action }) => action === "vm.remove")).toHaveLength(1);
+  check.mockRestore();
+  await waitFor(async () => (await store.get(vmId))?.state === "removed", { what: "the removal, once Redis is back" });
+  expect(world.audited.at(-1)).toMatchObject({ action: "vm.remove", target: vmId, outcome: "ok" });
+});
+
+test("a VM whose removal could not be asked for before the server stops is kept, and the log says so", async () => {
+  const { store, gate } = world.deps;
+  vi.spyOn(store, "accept").mockImplementationOnce(away);
+  vi.spyOn(gate, "check").mockImplementation(away);
+  const { text } = await world.client.call("CreateVm");
+  await world.grpc.close();
+  const [vmId = "?"] = /[0-9a-f-]{36}/.exec(text) ?? [];
+  expect(log.filter((line) => line.includes(vmId) && line.includes("is kept"))).toHaveLength(1);
+});
+
 test.each([
   ["is away before it was asked", away],
   ["refuses", () => Promise.reject(new Error("OOM command not allowed when used memory > 'maxmemory'."))],

@@ -15,6 +15,8 @@ test("a VM runs on the machine that was called, where that has a worker", async 
   await using world = await openGrpcWorld();
   await world.addHost({ hostId: "far", bootId: "another-machine" });
   expect(await poolOf(world), "no worker here").toBe("default");
+  await world.addHost({ hostId: "older", serves: undefined });
+  expect(await poolOf(world), "a worker of an older version does not look at a pool of its own").toBe("default");
   await world.addHost({ hostId: "near" });
   expect(await poolOf(world)).toBe("@near");
   expect(await poolOf(world, { "drover-pool": "default" })).toBe("@near");

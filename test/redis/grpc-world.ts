@@ -52,7 +52,8 @@ export async function openGrpcWorld({ whoIs, channel, ...options }: GrpcWorldOpt
       client,
       audited,
       async addHost(over = {}) {
-        await hosts.take(hostDescription({ bootId: bootId(), stateId: randomUUID(), ...over }), 60_000);
+        const serves = ["default", `@${over.hostId ?? "host-a"}`];
+        await hosts.take(hostDescription({ bootId: bootId(), stateId: randomUUID(), serves, ...over }), 60_000);
       },
       [Symbol.asyncDispose]: () => scope.close(),
     };

@@ -1,9 +1,14 @@
 import { randomUUID } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { SealedBoxes } from "../../src/queue/sealed-boxes.ts";
 import { boxKeyId, openSealed, sealSecrets } from "../../src/runtime/sealing.ts";
 import { parseSecretKeys } from "../../src/runtime/secret-keys.ts";
 import { openQueueWorld } from "../helpers/queue-world.ts";
+import { runCli } from "../unit/cli/run-cli.ts";
 
 const key = (id: string, fill: number) => `${id}:${Buffer.alloc(32, fill).toString("base64")}`;
 const OLD = parseSecretKeys(key("old", 1), "test");
@@ -80,4 +85,22 @@ test("it stops with the signal", async () => {
   await world.submit(OLD);
   const reason = new Error("stopped");
   await expect(world.boxes.reseal(BOTH, AbortSignal.abort(reason))).rejects.toBe(reason);
+});
+
+test("a key is not dropped while an API that has not read the changed file yet seals with it", async () => {
+  await using world = await openWorld();
+  const dir = mkdtempSync(join(tmpdir(), "drv-keys-"));
+  const file = join(dir, "secrets.key");
+  const env = { HOME: dir, DROVER_REDIS_URL: world.url, DROVER_REDIS_PREFIX: world.keys.prefix };
+  try {
+    writeFileSync(file, `${key("new", 2)}\n${key("old", 1)}\n`, { mode: 0o600 });
+    const dropping = runCli(["key", "rm", "old", "--file", file], { env });
+    const late = delay(900).then(() => world.submit(OLD)); // an API looks at its file once a second
+    expect((await dropping).exitCode).toBe(1);
+    await late;
+    expect((await dropping).err).toContain("drover key reseal");
+    expect(readFileSync(file, "utf8")).toContain("old:");
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
 });

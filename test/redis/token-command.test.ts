@@ -93,6 +93,8 @@ test("a certificate is named by its subject in any order, or by its file; it has
     "test/fixtures/tls/cert.pem",
     "--json",
   ]);
+  const byUser = await token(["add", "--role", "viewer", "--certificate", "uid=ann,DC=org,O=example", "--json"]);
+  expect(JSON.parse(byUser.out)).toMatchObject({ certificate: "O=example,DC=org,UID=ann" });
   expect(JSON.parse(file.out)).toMatchObject({ owner: "lab", certificate: expect.stringMatching(/^CN=/) });
   for (const wrong of ["XX=a", "=", "CN=", "/nowhere/cert.pem"])
     expect((await token(["add", "--role", "viewer", "--certificate", wrong])).exitCode, wrong).toBe(2);

@@ -63,7 +63,7 @@ export class AccessControl implements Authenticator {
     const principal = await this.#find(credentials);
     if (this.#requests === undefined || !isLimited(principal)) return principal;
     const caller = callerOf(principal, credentials);
-    if (!this.#requests.take(caller)) throw new RateExceeded(this.#requests.allowance(caller));
+    if (!this.#requests.take(caller)) throw new RateExceeded(this.#requests.allowance(caller), principal);
     return principal;
   }
 
@@ -116,8 +116,9 @@ export class AccessControl implements Authenticator {
 
   async #byAddress({ protocol, remote, proxied = false }: Credentials): Promise<Principal> {
     const { auth, insecure, grpcCalls } = this.#options.config;
-    const { host } = this.#options.config[protocol];
-    const isLocal = insecure || (isLoopback(host) && isLoopback(remote) && !proxied);
+    const { host, clientCaCerts } = this.#options.config[protocol];
+    const isNear = insecure || (isLoopback(host) && isLoopback(remote) && !proxied);
+    const isLocal = isNear && clientCaCerts === ""; // else it has a certificate, and one that names nobody
     if (!auth.required && isLocal && !(await this.#tokensExist())) return LOCAL_OPERATOR;
     if (protocol === "grpc" && grpcCalls.anonymous === "submitter")
       return { owner: "anonymous", role: "submitter", via: "anonymous" };
@@ -127,7 +128,7 @@ export class AccessControl implements Authenticator {
   async #tokensExist(): Promise<boolean> {
     if (this.#tokensSeen) return true;
     const nowMs = this.#nowMs();
-    if (nowMs - this.#noTokensAtMs < BELIEVED_MS) return false;
+    if (isFresh(this.#noTokensAtMs, nowMs)) return false;
     this.#tokensSeen = await this.#options.gate.run(() => this.#options.tokens.any());
     if (!this.#tokensSeen) this.#noTokensAtMs = nowMs;
     return this.#tokensSeen;
@@ -137,7 +138,7 @@ export class AccessControl implements Authenticator {
   async #believe(key: string, ask: () => Promise<StoredToken | undefined>): Promise<StoredToken | undefined> {
     const nowMs = this.#nowMs();
     const known = this.#believed.get(key);
-    if (known !== undefined && nowMs - known.askedAtMs < BELIEVED_MS) return known.token;
+    if (known !== undefined && isFresh(known.askedAtMs, nowMs)) return known.token;
     const token = await this.#options.gate.run(ask);
     if (token !== undefined) this.#tokensSeen = true;
     else if (!key.startsWith("subject ")) return undefined; // a token that was made right now counts at once
@@ -175,6 +176,11 @@ const HOW_TO = {
   http: "show a token as `Authorization: Bearer drover_...` (an operator makes one with `drover token add`; the command line takes it from DROVER_TOKEN or DROVER_TOKEN_FILE), a client certificate, or log in at /login",
   grpc: "show a client certificate (MANAGER_GRPC_CLIENT_CA_CERTS on the server), or a token as metadata `authorization: Bearer drover_...` (an operator makes one with `drover token add`); for clients that have neither the server can be started with DROVER_GRPC_ANONYMOUS=submitter",
 } as const;
+
+/** Whether an answer is still believed; never one of the future, which a clock that was set back would keep for ever. */
+function isFresh(askedAtMs: number, nowMs: number): boolean {
+  return askedAtMs <= nowMs && nowMs - askedAtMs < BELIEVED_MS;
+}
 
 /** Whoever is on this machine and needs no proof could stop the server as well. */
 function isLimited({ via }: Principal): boolean {

@@ -14,11 +14,12 @@ const OUTCOMES: Readonly<Record<number, string>> = { 401: "unauthenticated", 403
 /**
  * A line of the audit for each request that changes something, whatever comes of it, and for those that only look and
  * were refused with a token that does not fit or a role that is not enough. The line is written when the answer is
- * sent, or when its reader has gone.
+ * sent; for a reader that has gone, when it is decided, since until then nobody knows what comes of the request.
  */
 export const auditHook = fp<{ readonly audit: Audit }>(
   async (app: FastifyInstance, { audit }) => {
     const told = new WeakSet<FastifyRequest>();
+    const decided = new WeakSet<FastifyRequest>();
     const tell = (request: FastifyRequest, reply: FastifyReply) => {
       const { config } = request.routeOptions;
       const outcome = outcomeOf(request, reply);
@@ -38,7 +39,13 @@ export const auditHook = fp<{ readonly audit: Audit }>(
       });
     };
     app.addHook("onRequest", async (request, reply) => {
-      reply.raw.once("close", () => tell(request, reply));
+      reply.raw.once("close", () => {
+        if (decided.has(request)) tell(request, reply);
+      });
+    });
+    app.addHook("onSend", async (request, reply) => {
+      decided.add(request);
+      if (reply.raw.destroyed) tell(request, reply);
     });
     app.addHook("onResponse", async (request, reply) => tell(request, reply));
   },

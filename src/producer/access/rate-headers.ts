@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import fp from "fastify-plugin";
-import { knownPrincipal, type Principal } from "../principal.ts";
+import { knownPrincipal, type Principal, setPrincipal } from "../principal.ts";
 import { type Allowance, RateExceeded } from "./rate-limit.ts";
 
 /** Tells each caller for whom a limit counts how much of it is left, and one that has met it when to go on. */
@@ -10,7 +10,9 @@ export const rateHeaders = fp<{
   async (app: FastifyInstance, { allowance }) => {
     const refused = new WeakMap<FastifyRequest, Allowance>();
     app.addHook("onError", async (request, _reply, error) => {
-      if (error instanceof RateExceeded) refused.set(request, error.allowance);
+      if (!(error instanceof RateExceeded)) return;
+      refused.set(request, error.allowance);
+      setPrincipal(request, error.principal); // the audit tells who it is
     });
     app.addHook("onSend", async (request, reply) => {
       const principal = knownPrincipal(request);

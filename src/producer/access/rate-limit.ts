@@ -1,4 +1,5 @@
 import { DroverError } from "../../contract/errors.ts";
+import type { Principal } from "../principal.ts";
 
 /** What one caller may still ask. */
 export interface Allowance {
@@ -12,13 +13,16 @@ export interface Allowance {
 /** Thrown at a caller that asks for more than it may. */
 export class RateExceeded extends DroverError {
   readonly allowance: Allowance;
+  /** Who it is. */
+  readonly principal: Principal;
 
-  constructor(allowance: Allowance) {
+  constructor(allowance: Allowance, principal: Principal) {
     super(
       "too_many_requests",
       `more than ${allowance.limit} requests a minute (DROVER_RATE_LIMIT); go on in ${allowance.resetS} s, and more slowly`,
     );
     this.allowance = allowance;
+    this.principal = principal;
   }
 }
 

@@ -2,6 +2,7 @@ import type { FastifyRequest } from "fastify";
 import { verifiedSubject } from "../../runtime/tls/certificate-subject.ts";
 import { readSessionCookie } from "../pages/session-cookie.ts";
 import type { Credentials } from "./authenticator.ts";
+import { isLoopback } from "./loopback.ts";
 import { PROXY_HEADERS } from "./proxy-headers.ts";
 
 const BEARER = /^Bearer +(\S+) *$/i;
@@ -14,7 +15,8 @@ export function requestCredentials(request: FastifyRequest): Credentials {
     bearer: authorization === undefined ? undefined : (BEARER.exec(authorization)?.[1] ?? ""),
     session: readSessionCookie(request),
     certificateSubject: verifiedSubject(request.raw.socket),
-    proxied: PROXY_HEADERS.some((name) => request.headers[name] !== undefined),
+    // Whoever is on this machine has no need of another name for it; a proxy may pass the name on that it is called by.
+    proxied: PROXY_HEADERS.some((name) => request.headers[name] !== undefined) || !isLoopback(request.hostname),
     remote: request.ip,
   };
 }

@@ -114,7 +114,7 @@ function ended(record: VmRecord): CallEnded {
     const by = removal === undefined ? "" : ` (${removal.reason} by ${removal.by})`;
     return new CallEnded(
       state === "expired" ? status.DEADLINE_EXCEEDED : status.FAILED_PRECONDITION,
-      `VM ${vmId} is ${state}${by}${early}; call CreateVm again for another one`,
+      `VM ${vmId} is ${state}${by}${early}; call CreateVm again for another one, with another idempotency-key if this call had one`,
       facts,
     );
   }

@@ -26,7 +26,7 @@ export class GivenUpVms {
     this.#removing.add(again);
   }
 
-  /** Tries nothing again. What could not be removed runs on, as its owner can see. */
+  /** Each removal is tried once more. What could not be removed runs on, as its owner can see. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all(this.#removing);
@@ -34,12 +34,19 @@ export class GivenUpVms {
 
   async #tryAgain(vmId: string, caller: Pick<UnaryCall<unknown>, "principal" | "remote">): Promise<void> {
     const untilMs = performance.now() + TRY_MAX_MS;
-    try {
-      do await pause(AGAIN_MS, this.#stopping.signal);
-      while (!(await this.#try(vmId, caller)) && performance.now() < untilMs);
-    } catch {
-      this.#deps.logger.warn({ vmId }, "a VM that its caller gave up is kept: its removal could not be asked for");
+    while (performance.now() < untilMs && !this.#stopping.signal.aborted) {
+      await pause(AGAIN_MS, this.#stopping.signal).catch(() => undefined); // aborted: this is the last look
+      if ((await this.#isRedisBack()) && (await this.#try(vmId, caller))) return;
     }
+    this.#deps.logger.warn({ vmId }, "a VM that its caller gave up is kept: its removal could not be asked for");
+  }
+
+  /** Asked first: of thousands of calls that an outage ends, each would fill log and audit twice a second. */
+  async #isRedisBack(): Promise<boolean> {
+    return this.#deps.gate.check().then(
+      () => true,
+      () => false,
+    );
   }
 
   async #try(vmId: string, caller: Pick<UnaryCall<unknown>, "principal" | "remote">): Promise<boolean> {

@@ -10,10 +10,12 @@ import {
 import type { Logger } from "pino";
 import { DroverError } from "../../contract/errors.ts";
 import { mayAct } from "../../contract/role.ts";
-import { certificateSubject } from "../../runtime/tls/certificate-subject.ts";
+import { standingSubject } from "../../runtime/tls/certificate-subject.ts";
 import type { Audit } from "../access/audit.ts";
 import type { Authenticator } from "../access/authenticator.ts";
+import { isLoopback } from "../access/loopback.ts";
 import { PROXY_HEADERS } from "../access/proxy-headers.ts";
+import { RateExceeded } from "../access/rate-limit.ts";
 import type { Principal } from "../principal.ts";
 import { grpcRule } from "./grpc-rules.ts";
 import { isUnforeseen, outcomeOf, ownStatus, toStatus } from "./grpc-status.ts";
@@ -68,7 +70,7 @@ export class GrpcCallers {
     const over = this.#watch(path, call, { isStream: requestStream || responseStream, ...caller });
     const listener: ServerListener = {
       onReceiveMetadata: (metadata, pass) => {
-        this.#admit(path, { metadata, call, remote: caller.remote }).then((principal) => {
+        this.#admit(path, { metadata, call, ...caller }).then((principal) => {
           this.#known.set(metadata, { ...caller, principal });
           over.expectMessage();
           pass(metadata);
@@ -83,17 +85,26 @@ export class GrpcCallers {
     return new ServerInterceptingCall(call, { start: (next) => next(listener) });
   };
 
-  /** The principal of a call, undefined where nobody is asked. Who may not do it is in the audit, if it changes something. */
+  /**
+   * The principal of a call, undefined where nobody is asked. Who may not do it is in the audit, if it changes something
+   * or was asked for with a token that does not fit or a role that is not enough.
+   */
   async #admit(
     path: string,
-    { metadata, call, remote }: { metadata: Metadata; call: ServerInterceptingCallInterface; remote: string },
+    {
+      metadata,
+      call,
+      remote,
+      requestId,
+    }: { metadata: Metadata; call: ServerInterceptingCallInterface; remote: string; requestId: string },
   ): Promise<Principal | undefined> {
     const needed = grpcRule(path);
     if (needed === "public") return undefined;
     let principal: Principal | undefined;
+    const bearer = bearerOf(metadata);
     try {
-      const proxied = PROXY_HEADERS.some((name) => metadata.get(name).length > 0);
-      const shown = { bearer: bearerOf(metadata), certificateSubject: subjectOf(call), proxied, remote };
+      const proxied = PROXY_HEADERS.some((name) => metadata.get(name).length > 0) || !isLoopback(calledHost(call));
+      const shown = { bearer, certificateSubject: subjectOf(call), proxied, remote };
       principal = await this.#deps.authenticator.identify({ protocol: "grpc", ...shown });
       if (mayAct(principal.role, needed)) return principal;
       throw new DroverError(
@@ -101,10 +112,12 @@ export class GrpcCallers {
         `${path.slice(1)} needs the role ${needed}, and you (${principal.owner}) are ${principal.role}; an operator gives roles with \`drover token add --role ${needed}\``,
       );
     } catch (error) {
-      const action = AUDITED_METHODS[path];
+      if (error instanceof RateExceeded) principal = error.principal;
       const outcome = outcomeOf(error);
+      const refused = outcome === "forbidden" || (outcome === "unauthenticated" && bearer !== undefined);
+      const action = AUDITED_METHODS[path] ?? (refused ? "access" : undefined);
       if (action !== undefined)
-        this.#deps.audit.note({ principal, action, target: "", remote, protocol: "grpc", outcome });
+        this.#deps.audit.note({ principal, action, target: "", remote, protocol: "grpc", outcome, requestId });
       throw error;
     }
   }
@@ -181,7 +194,12 @@ function bearerOf(metadata: Metadata): string | undefined {
 /** Of a client certificate that TLS has verified; grpc-js shows no other. */
 function subjectOf(call: ServerInterceptingCallInterface): string | undefined {
   const certificate = call.getAuthContext().sslPeerCertificate;
-  return certificate === undefined ? undefined : certificateSubject(certificate);
+  return certificate === undefined ? undefined : standingSubject(certificate);
+}
+
+/** The name that the caller knows this server by, without port; a proxy may pass on its own. */
+function calledHost(call: ServerInterceptingCallInterface): string {
+  return call.getHost().replace(/:\d+$/, "");
 }
 
 function remoteOf(call: ServerInterceptingCallInterface): string {

@@ -39,9 +39,10 @@ export class VmPlacement {
   }
 }
 
-/** Whether the host is this machine in its present boot, lives, and serves the pool. */
-function isHere({ lease, description }: KnownHost, askedPool: string | undefined): boolean {
+/** Whether the host is this machine in its present boot, lives, looks at its own pool (older ones do not), and serves the pool. */
+function isHere({ hostId, lease, description }: KnownHost, askedPool: string | undefined): boolean {
   if (lease === undefined || lease.bootId !== bootId() || description === undefined) return false;
+  if (!(description.serves ?? []).includes(hostPool(hostId))) return false;
   return askedPool === undefined || description.pools.includes(askedPool);
 }
 

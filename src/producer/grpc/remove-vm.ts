@@ -4,6 +4,7 @@ import type { VmRecord } from "../../contract/vm-record.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { removeVm } from "../change-vm.ts";
 import { toVmId } from "../read-vm.ts";
+import { Seats } from "../seats.ts";
 import { hasEnded, waitForVm } from "../wait-for-vm.ts";
 import { audited } from "./audited.ts";
 import { CallEnded } from "./grpc-status.ts";
@@ -12,12 +13,16 @@ import type { Answer, UnaryCall } from "./unary-call.ts";
 
 /** How long a caller without a deadline waits for the end: longer than a stop of a willing host takes. */
 const WAIT_MAX_MS = 60_000;
+/** Calls that wait for an end at the same time; a caller with a deadline of hours may wait for a lost host as long. */
+const WAITING_MAX = 4_000;
 
 const REMOVED: Answer<RemoveRes> = { response: {} };
 
 /** RemoveVm: answers when the VM is really gone. One that ended before, and one long purged, are what was asked for. */
 export function removeCvm(deps: ApiDeps): (call: UnaryCall<RemoveReq>) => Promise<Answer<RemoveRes>> {
+  const seats = new Seats("calls of RemoveVm", WAITING_MAX);
   return async (call) => {
+    using _seat = seats.take(call.principal);
     const record = await askRemoval(deps, call);
     if (record === undefined || hasEnded(record)) return REMOVED;
     const timeoutMs = call.timeLeftMs() ?? WAIT_MAX_MS;

@@ -1,8 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { DroverError } from "../../contract/errors.ts";
-import { certificateSubject, SUBJECT_PARTS } from "./certificate-subject.ts";
+import { certificateSubject, compareParts, FIRST_PARTS } from "./certificate-subject.ts";
 import { parseCertificates } from "./certificates.ts";
 import { TlsRefused } from "./pem-text.ts";
+
+/** What else authorities write into subjects, by OpenSSL's short names. */
+const OTHER_PARTS = "DC UID serialNumber GN SN title street postalCode dnQualifier pseudonym organizationIdentifier";
+const KNOWN_PARTS = [...FIRST_PARTS, ...OTHER_PARTS.split(" ")];
 
 /** One part of a subject, up to a comma that no backslash stands before. */
 const PART = /(?:[^,\\]|\\.)+/gs;
@@ -17,19 +21,22 @@ export async function readSubject(text: string): Promise<string> {
 
 function normalSubject(text: string): string {
   const parts = (text.match(PART) ?? []).map((part) => {
-    const [, name = "", value = ""] = /^\s*([A-Za-z]+)\s*=(.+)$/s.exec(part) ?? [];
-    const rank = SUBJECT_PARTS.findIndex((known) => known.toLowerCase() === name.toLowerCase());
-    return { text: `${SUBJECT_PARTS[rank]}=${value}`, rank };
+    const [, given = "", value = ""] = /^\s*([A-Za-z]+)\s*=(.+)$/s.exec(part) ?? [];
+    const name = KNOWN_PARTS.find((known) => known.toLowerCase() === given.toLowerCase());
+    if (name === undefined) throw noSubject(text);
+    return { name, value };
   });
-  if (parts.length === 0 || parts.some(({ rank }) => rank === -1)) {
-    throw refused(
-      `${JSON.stringify(text)} is no subject: write it like "CN=ops,O=example", with ${SUBJECT_PARTS.join(", ")} only, or name the PEM file of the certificate`,
-    );
-  }
+  if (parts.length === 0) throw noSubject(text);
   return parts
-    .sort((a, b) => a.rank - b.rank)
-    .map((part) => part.text)
+    .sort((a, b) => compareParts(a.name, b.name))
+    .map(({ name, value }) => `${name}=${value}`)
     .join(",");
+}
+
+function noSubject(text: string): DroverError {
+  return refused(
+    `${JSON.stringify(text)} is no subject: write it like "CN=ops,O=example", with ${KNOWN_PARTS.join(", ")} only, or name the PEM file of the certificate`,
+  );
 }
 
 async function subjectOfFile(path: string): Promise<string> {

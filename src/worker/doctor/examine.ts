@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { Logger } from "pino";
 import { DamagedFile } from "../../qemu/durable-file.ts";
 import { openRedis, type RedisClient } from "../../queue/connection.ts";
@@ -59,7 +60,7 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
   const gone = unreachable ?? health?.failure;
   return [
     ...hostChecks(facts),
-    ...(await privilegeChecks(config, readable(facts))),
+    ...(await privilegeChecks(config, { files: readable(facts), devices: devices(facts) })),
     ...(await attestationChecks(config, facts.tee.kind)),
     ...certificateChecks(config, Date.now()),
     ...(gone === undefined ? [] : [unreachableCheck(gone)]),
@@ -70,6 +71,12 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
 
 function readable({ files }: HostFacts): readonly string[] {
   return files.flatMap(({ path, errno }) => (errno === undefined ? [path] : []));
+}
+
+/** What QEMU opens for a confidential VM, and for one with a GPU. */
+function devices({ tee, gpu }: HostFacts): readonly string[] {
+  const sev = tee.kind === "snp" && tee.sevDeviceErrno === undefined ? ["/dev/sev"] : [];
+  return gpu?.group === undefined || gpu.deviceErrno !== undefined ? sev : [...sev, join("/dev/vfio", gpu.group)];
 }
 
 interface Comparison {

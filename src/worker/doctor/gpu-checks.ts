@@ -1,3 +1,4 @@
+import { pciName } from "../../qemu/host-detection.ts";
 import type { Check } from "./check.ts";
 import type { GpuFacts } from "./gpu-facts.ts";
 
@@ -25,7 +26,7 @@ function problemOf({ bdf, isSet, exists, driver, group, heldByHost, deviceErrno 
   }
   if (driver !== "vfio-pci") {
     const text = `GPU ${bdf} is bound to ${driver ?? "no driver"}, not to vfio-pci`;
-    return problem("gpu", text, `driverctl set-override ${bdf} vfio-pci${isSet ? "" : ", or the like"}`);
+    return problem("gpu", text, `driverctl set-override ${pciName(bdf)} vfio-pci${isSet ? "" : ", or the like"}`);
   }
   const [other] = heldByHost;
   if (other !== undefined) {

@@ -1,10 +1,11 @@
 import { constants } from "node:fs";
 import { access, readdir, readFile, readlink } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { decideGpu, detectGpu } from "../../qemu/host-detection.ts";
+import { decideGpu, detectGpu, pciName } from "../../qemu/host-detection.ts";
 import { memorySizeBytes } from "../../runtime/config/value-types.ts";
 import type { Config } from "../../runtime/config-shape.ts";
 import { errnoOf } from "../../runtime/errno.ts";
+import { opensAnyDevice } from "./qemu-rights.ts";
 
 /** The GPU that VMs get, as the kernel sees it. */
 export interface GpuFacts {
@@ -29,16 +30,18 @@ export interface GpuFacts {
 const HARMLESS_DRIVERS = /^(?:vfio-pci|pci-stub|pcieport|pci_bridge|shpchp)$/;
 
 /** Undefined where VMs get no GPU. Looks, and changes nothing. `rootDir` stands before /proc, /sys and /dev. */
-export async function readGpuFacts({ qemu, qemuProcess }: Config, rootDir = "/"): Promise<GpuFacts | undefined> {
+export async function readGpuFacts(config: Config, rootDir = "/"): Promise<GpuFacts | undefined> {
+  const { qemu } = config;
+  const isFree = opensAnyDevice(config);
   const bdf = decideGpu(qemu.gpu.bdf, detectGpu(rootDir));
   if (bdf === false) return undefined;
   const devices = join(rootDir, "sys/bus/pci/devices");
-  const device = join(devices, bdf.length < "0000:00:00.0".length ? `0000:${bdf}` : bdf);
+  const device = join(devices, pciName(bdf));
   const [exists, driver, group, memlockBytes] = await Promise.all([
     errnoOfAccess(device, constants.F_OK).then((errno) => errno === undefined),
     linkName(join(device, "driver")),
     linkName(join(device, "iommu_group")),
-    process.getuid?.() === 0 && qemuProcess.user === "" ? undefined : memoryLockLimit(rootDir), // root locks what it likes
+    isFree ? undefined : memoryLockLimit(rootDir),
   ]);
   return {
     bdf,
@@ -50,7 +53,10 @@ export async function readGpuFacts({ qemu, qemuProcess }: Config, rootDir = "/")
     deviceErrno:
       group === undefined
         ? undefined
-        : await errnoOfAccess(join(rootDir, "dev/vfio", group), constants.R_OK | constants.W_OK),
+        : await errnoOfAccess(
+            join(rootDir, "dev/vfio", group),
+            isFree ? constants.F_OK : constants.R_OK | constants.W_OK,
+          ),
     memlockBytes,
     perVmBytes: memorySizeBytes(qemu.memory.size, "M") ?? 0,
   };

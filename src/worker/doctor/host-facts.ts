@@ -8,6 +8,7 @@ import { memorySizeBytes } from "../../runtime/config/value-types.ts";
 import type { Config } from "../../runtime/config-shape.ts";
 import { errnoOf } from "../../runtime/errno.ts";
 import { type GpuFacts, readGpuFacts } from "./gpu-facts.ts";
+import { opensAnyDevice } from "./qemu-rights.ts";
 import { readTeeFacts, type TeeFacts } from "./tee-facts.ts";
 
 const Trial = z.object({ accel: z.enum(["kvm", "tcg"]), reason: z.string() });
@@ -50,7 +51,7 @@ export async function readHostFacts(
   const { qemu } = config;
   const tee = await readTeeFacts(config);
   const [kvmErrno, gpu, files, probe, image, stateDir, givenUp] = await Promise.all([
-    unusable("/dev/kvm", constants.R_OK | constants.W_OK),
+    unusable("/dev/kvm", opensAnyDevice(config) ? constants.F_OK : constants.R_OK | constants.W_OK),
     readGpuFacts(config),
     Promise.all(
       bootFiles(config, tee.kind).map(async ({ path, setBy }) => ({

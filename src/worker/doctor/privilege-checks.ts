@@ -11,14 +11,19 @@ import type { Check } from "./check.ts";
 const MIB = 1024 ** 2;
 
 /**
- * As whom and with how much QEMU runs here. `files` are those that every VM boots from and that are there; what the
- * worker itself cannot read is said elsewhere. Changes nothing.
+ * As whom and with how much QEMU runs here. `files` are those that every VM boots from, `devices` those that it opens
+ * beside /dev/kvm; all of them are there, and what the worker itself cannot read is said elsewhere. Changes nothing.
  */
-export async function privilegeChecks(config: Config, files: readonly string[]): Promise<readonly Check[]> {
-  return [...(await userChecks(config, files)), limitCheck(config)];
+export async function privilegeChecks(config: Config, needed: NeededPaths): Promise<readonly Check[]> {
+  return [...(await userChecks(config, needed)), limitCheck(config)];
 }
 
-async function userChecks(config: Config, files: readonly string[]): Promise<readonly Check[]> {
+interface NeededPaths {
+  readonly files: readonly string[];
+  readonly devices: readonly string[];
+}
+
+async function userChecks(config: Config, { files, devices }: NeededPaths): Promise<readonly Check[]> {
   let confinement: Confinement;
   try {
     confinement = await findConfinement(config);
@@ -42,7 +47,7 @@ async function userChecks(config: Config, files: readonly string[]): Promise<rea
   const { name } = confinement.user;
   const refused = await refusedTo(confinement, [
     ...files.map((path) => ({ path, access: "-r" as const })),
-    ...(config.qemu.enableKvm ? [{ path: "/dev/kvm", access: "-w" as const }] : []),
+    ...[...(config.qemu.enableKvm ? ["/dev/kvm"] : []), ...devices].map((path) => ({ path, access: "-w" as const })),
     { path: dirname(config.stateDir), access: "-x" as const },
   ]);
   if (refused.length === 0) return [ok("qemu_user", `QEMU runs as ${name}, who may read what VMs need`)];

@@ -7,6 +7,7 @@ import { decideTee, detectTee } from "../../qemu/host-detection.ts";
 import { probeObjects } from "../../qemu/qemu-probe.ts";
 import type { Config } from "../../runtime/config-shape.ts";
 import { errnoOf } from "../../runtime/errno.ts";
+import { opensAnyDevice } from "./qemu-rights.ts";
 
 /** What this machine has for confidential VMs, and what they need of it. */
 export interface TeeFacts {
@@ -18,7 +19,7 @@ export interface TeeFacts {
   readonly cpuHas: { readonly snp: boolean; readonly tdx: boolean };
   /** The kernel module's parameters as they stand; undefined where the module is not loaded. */
   readonly parameters: Readonly<Record<"sev" | "sevEs" | "sevSnp" | "tdx", string | undefined>>;
-  /** Why /dev/sev cannot be opened for reading and writing; undefined: it can. */
+  /** Why /dev/sev cannot be opened for reading and writing; undefined: it can, or QEMU has more rights than we. */
   readonly sevDeviceErrno: string | undefined;
   /** How many confidential VMs the hardware has keys for, where the kernel tells. */
   readonly keys: { readonly snp: number | undefined; readonly tdx: number | undefined };
@@ -44,7 +45,7 @@ export async function readTeeFacts(config: Config, rootDir = "/"): Promise<TeeFa
     text("sys/module/kvm_amd/parameters/sev_snp"),
     text("sys/module/kvm_intel/parameters/tdx"),
     errnoOfAccess(join(rootDir, "sys/module/vsock_loopback"), constants.F_OK),
-    errnoOfAccess(join(rootDir, "dev/sev"), constants.R_OK | constants.W_OK),
+    errnoOfAccess(join(rootDir, "dev/sev"), opensAnyDevice(config) ? constants.F_OK : constants.R_OK | constants.W_OK),
     kind === "none" ? undefined : probeObjects(config.qemu.binPath),
   ]);
   return {

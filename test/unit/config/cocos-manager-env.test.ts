@@ -27,6 +27,7 @@ test("it is taken unmodified, and every surprise in it is named", () => {
     MANAGER_GRPC_HOST: expect.stringMatching(
       /0\.0\.0\.0.*cocos-cli.*MANAGER_GRPC_CLIENT_CA_CERTS.*DROVER_GRPC_ANONYMOUS/,
     ),
+    DROVER_FORWARD_BIND: expect.stringMatching(/VMs' ports are bound to 127\.0\.0\.1.*Set it to 0\.0\.0\.0/),
     MANAGER_HTTP_PORT: expect.stringMatching(/6102 lies in MANAGER_QEMU_HOST_FWD_RANGE \(6100-6200\).*no VM gets it/),
     MANAGER_GRPC_PORT: expect.stringMatching(/6101 lies in MANAGER_QEMU_HOST_FWD_RANGE/),
     MANAGER_QEMU_ENABLE_SEV_SNP: expect.stringMatching(/really switches SEV-SNP off.*Cocos never reads this name/),
@@ -43,9 +44,14 @@ test("what makes a surprise none silences it", () => {
   const home = { MANAGER_HTTP_HOST: "127.0.0.1", MANAGER_GRPC_HOST: "localhost" };
   const detected = { MANAGER_QEMU_ENABLE_SEV_SNP: "", MANAGER_QEMU_ENABLE_TDX: "" };
   expect(fields({ ...home, ...detected }).filter((field) => names.includes(field))).toEqual([]);
+  for (const bind of ["127.0.0.1", "0.0.0.0"])
+    expect(fields({ DROVER_FORWARD_BIND: bind })).not.toContain("DROVER_FORWARD_BIND");
+  expect(fields(home)).not.toContain("DROVER_FORWARD_BIND");
+  expect(fields({ DROVER_REDIS_URL: "rediss://u:p@redis.example:6379" })).not.toContain("DROVER_FORWARD_BIND");
   expect(fields({ DROVER_GRPC_ANONYMOUS: "submitter" })).not.toContain("MANAGER_GRPC_HOST");
   const insecure = loadConfig({ ...SHIPPED_ENVIRONMENT, DROVER_INSECURE: "true" }, { isRoot: true }).warnings;
-  expect(insecure.find(({ field }) => field === "MANAGER_HTTP_HOST")?.message).toContain("whoever reaches it");
+  for (const name of ["MANAGER_HTTP_HOST", "MANAGER_GRPC_HOST"])
+    expect(insecure.find(({ field }) => field === name)?.message).toContain("whoever reaches it");
 });
 
 test("drover config prints it, with its warnings", async () => {
@@ -54,5 +60,5 @@ test("drover config prints it, with its warnings", async () => {
   });
   expect(exitCode).toBe(0);
   expect(out).toMatch(/^ {2}MANAGER_QEMU_OVMF_CODE_FILE +\/usr\/share\/edk2\/x64\/OVMF_CODE\.fd +set$/m);
-  expect(err.match(/^warning: /gm)).toHaveLength(10);
+  expect(err.match(/^warning: /gm)).toHaveLength(11);
 });

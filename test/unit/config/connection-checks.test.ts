@@ -94,3 +94,21 @@ test("a Redis URL is taken apart, its user and password decoded", () => {
     expect(parseRedisUrl(wrong), wrong).toBeUndefined();
   }
 });
+
+test.each([
+  "redis://u:CANARY/x@h",
+  "redis://u:p@ss/CANARY@h:1",
+  "redis://:CANARY?x@h",
+  "redis://u:a#CANARY@h",
+  "redis:/u:CANARY@h",
+  "redis://h:1,u:CANARY@h2:x",
+])("a URL whose password is not percent-encoded is refused, and the refusal shows nothing of it: %s", (url) => {
+  let text = "";
+  try {
+    loadConfig({ HOME: "/tmp", DROVER_REDIS_URL: url });
+  } catch (error) {
+    text = String(error);
+  }
+  expect(text).toContain("DROVER_REDIS_URL");
+  expect(text).not.toContain("CANARY");
+});

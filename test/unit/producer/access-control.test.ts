@@ -73,6 +73,29 @@ test("on loopback and without any token everybody is the local operator, and nob
   expect(await setUp({ ...insecure, DROVER_AUTH_REQUIRED: "true" }).code(FAR)).toBe("unauthenticated");
 });
 
+test("a certificate that names nobody is not the local operator, and neither is one that has expired meanwhile", async () => {
+  const pki = {
+    MANAGER_HTTP_CLIENT_CA_CERTS: "ca.pem",
+    MANAGER_HTTP_SERVER_CERT: "a.pem",
+    MANAGER_HTTP_SERVER_KEY: "a.key",
+  };
+  expect(await setUp(pki).code(HERE)).toBe("unauthenticated");
+  expect(await setUp({ ...pki, DROVER_INSECURE: "true" }).code(HERE)).toBe("unauthenticated");
+  expect(await setUp(pki).code(GRPC), "the other listener asks nobody for one").toBe(LOCAL);
+});
+
+test("a clock that is set back keeps no removed token alive and no door open", async () => {
+  const { code, known, state } = setUp();
+  expect(await code(HERE)).toBe(LOCAL);
+  known.set("t", stored("t"));
+  state.nowMs -= 3_600_000;
+  expect(await code(HERE)).toBe("unauthenticated");
+  expect(await code({ ...FAR, bearer: "t" })).toBe("red/submitter/token");
+  known.delete("t");
+  state.nowMs -= 3_600_000;
+  expect(await code({ ...FAR, bearer: "t" })).toBe("unauthenticated");
+});
+
 test("the first token closes the door within 5 s, and emptying Redis does not open it again", async () => {
   const { code, known, state } = setUp();
   expect(await code(HERE)).toBe(LOCAL);

@@ -6,9 +6,12 @@ import { loadConfig } from "../../../src/runtime/config/load-config.ts";
 import type { Check } from "../../../src/worker/doctor/check.ts";
 import { gpuChecks } from "../../../src/worker/doctor/gpu-checks.ts";
 import { type GpuFacts, readGpuFacts } from "../../../src/worker/doctor/gpu-facts.ts";
+import { privilegeChecks } from "../../../src/worker/doctor/privilege-checks.ts";
+import { opensAnyDevice } from "../../../src/worker/doctor/qemu-rights.ts";
 import { teeChecks } from "../../../src/worker/doctor/tee-checks.ts";
 import { readTeeFacts } from "../../../src/worker/doctor/tee-facts.ts";
 
+const NOBODY = 65_534;
 const SNP_CPU = "flags\t\t: fpu sev sev_es sev_snp\n";
 const TDX_CPU = "flags\t\t: fpu tdx_host_platform\n";
 /** A machine with SEV-SNP, all set up. */
@@ -181,6 +184,14 @@ test.each<[string, Files, RegExp]>([
   expect(check?.todo).toBeTruthy();
 });
 
+test("what is to be typed has the GPU's whole address", async () => {
+  const host = { ...GPU_HOST, [`${PCI}/devices/${BDF}/driver`]: "-> ../../drivers/nvidia" };
+  const [check] = gpuChecks(await gpu(host, { MANAGER_QEMU_GPU_BDF: "41:00.0" }));
+  expect(check?.todo).toBe(`driverctl set-override ${BDF} vfio-pci`);
+  const named = { [`${PCI}/devices/0000:c1:00.0/x`]: "" };
+  expect(await gpu(named, { MANAGER_QEMU_GPU_BDF: "C1:00.0" }), "in either case").toMatchObject({ exists: true });
+});
+
 test("neither a closed group nor a low limit of locked memory goes unseen", async () => {
   const facts = await gpu(GPU_HOST);
   if (facts === undefined) throw new Error("the GPU was not found");
@@ -191,4 +202,29 @@ test("neither a closed group nor a low limit of locked memory goes unseen", asyn
   const low = gpuChecks(await gpu({ ...GPU_HOST, ...limits }, { DROVER_QEMU_USER: "nobody" }));
   expect(summary(low)).toEqual(["ok gpu", "problem gpu_memlock"]);
   expect(low[1]?.todo).toContain("LimitMEMLOCK=infinity");
+  const sudo = await gpu({ ...GPU_HOST, ...limits }, { MANAGER_QEMU_USE_SUDO: "true" });
+  expect(summary(gpuChecks(sudo)), "sudo leaves QEMU the right to lock memory").toEqual(["ok gpu"]);
+});
+
+test.each<[string, Record<string, string>, number, boolean]>([
+  ["root", {}, 0, true],
+  ["root, for DROVER_QEMU_USER", { DROVER_QEMU_USER: "nobody" }, 0, false],
+  ["somebody", {}, NOBODY, false],
+  ["somebody with sudo", { MANAGER_QEMU_USE_SUDO: "true" }, NOBODY, true],
+])("a QEMU of %s: whether it opens devices that are closed to others", (_who, env, uid, opens) => {
+  expect(opensAnyDevice(loadConfig(env, { isRoot: true }).config, uid)).toBe(opens);
+});
+
+test.runIf(process.getuid?.() === 0)("a device that is closed to DROVER_QEMU_USER is a problem", async () => {
+  const state = root({ "drover/x": "", "dev/sev": "" });
+  chmodSync(state, 0o755);
+  chmodSync(join(state, "dev/sev"), 0o600);
+  const env = { DROVER_QEMU_USER: "nobody", DROVER_STATE_DIR: join(state, "drover"), MANAGER_QEMU_ENABLE_KVM: "false" };
+  const { config } = loadConfig(env, { isRoot: true });
+  const checks = await privilegeChecks(config, { files: [], devices: [join(state, "dev/sev")] });
+  expect(checks[0]).toMatchObject({ status: "problem", text: expect.stringMatching(/nobody, who may not use .*sev$/) });
+  chmodSync(join(state, "dev/sev"), 0o666);
+  expect(await privilegeChecks(config, { files: [], devices: [join(state, "dev/sev")] })).toContainEqual(
+    expect.objectContaining({ id: "qemu_user", status: "ok" }),
+  );
 });

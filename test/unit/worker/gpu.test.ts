@@ -80,6 +80,7 @@ test("one VM at a time has the GPU, up to its very end; one that is found busy i
   const slot = new GpuSlot({ bdf: BDF, clock });
   expect(slot.freeFor([{ gpu: false }, { gpu: false }])).toBe(BDF);
   expect(slot.freeFor([{ gpu: false }, { gpu: BDF }])).toBe(false);
+  expect(slot.freeFor([{ gpu: "41:00.0" }]), "as the operator wrote it before").toBe(false);
   slot.setAside();
   expect(slot.freeFor([])).toBe(false);
   clock.advance(MINUTE_MS);

@@ -11,6 +11,8 @@ export interface Credentials {
   readonly certificateSubject?: string | undefined;
   /** Whether a proxy has passed the request on, as far as its headers tell: then `remote` says nothing of the caller. */
   readonly proxied?: boolean;
+  /** Whether a guest made the connection, which reaches this machine's loopback through QEMU. Asked only where it matters. */
+  readonly isGuest?: () => boolean;
   /** Address of the caller, without port. */
   readonly remote: string;
 }

@@ -13,6 +13,7 @@ import { mayAct } from "../../contract/role.ts";
 import { standingSubject } from "../../runtime/tls/certificate-subject.ts";
 import type { Audit } from "../access/audit.ts";
 import type { Authenticator } from "../access/authenticator.ts";
+import { isGuestConnection } from "../access/guest-connection.ts";
 import { isLoopback } from "../access/loopback.ts";
 import { PROXY_HEADERS } from "../access/proxy-headers.ts";
 import { RateExceeded } from "../access/rate-limit.ts";
@@ -104,7 +105,13 @@ export class GrpcCallers {
     const bearer = bearerOf(metadata);
     try {
       const proxied = PROXY_HEADERS.some((name) => metadata.get(name).length > 0) || !isLoopback(calledHost(call));
-      const shown = { bearer, certificateSubject: subjectOf(call), proxied, remote };
+      const shown = {
+        bearer,
+        certificateSubject: subjectOf(call),
+        proxied,
+        remote,
+        isGuest: () => isGuestConnection(call.getConnectionInfo()),
+      };
       principal = await this.#deps.authenticator.identify({ protocol: "grpc", ...shown });
       if (mayAct(principal.role, needed)) return principal;
       throw new DroverError(

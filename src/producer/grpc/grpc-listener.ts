@@ -72,7 +72,7 @@ export class GrpcListener {
     const ended = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
     // Since Node 24 closing a server closes its sessions, too, so that grpc-js takes those for ended that still answer.
     const speaking = [...this.#sockets].filter(({ bytesRead }) => bytesRead > 0);
-    const gone = speaking.map((socket) => once(socket, "close"));
+    const gone = speaking.map((socket) => new Promise<void>((resolve) => socket.once("close", () => resolve())));
     if ((await within(Promise.all([ended, ...gone]), CLOSE_GRACE_MS)) === TIME_UP) this.#server.forceShutdown();
     for (const socket of this.#sockets) socket.destroy();
   }

@@ -21,6 +21,7 @@ import { VmQueue } from "../queue/vm-queue.ts";
 import { VmStore } from "../queue/vm-store.ts";
 import { VmUpkeep } from "../queue/vm-upkeep.ts";
 import { systemClock } from "../runtime/clock.ts";
+import { guestsReachRedis } from "../runtime/config/connection-checks.ts";
 import { reservedPorts } from "../runtime/config/reserved-ports.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { openKeyRing } from "../runtime/key-ring.ts";
@@ -87,7 +88,8 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
   const bull = connect("worker", "bull");
   const leaseRedis = connect("worker", "lease"); // of its own, so that a slow answer to others does not delay it
   const description = await describeHost({ config, host, redis, logger });
-  for (const warning of await checkRedisPolicy(redis)) logger.warn(warning);
+  const exposed = guestsReachRedis(config.redis.url) ?? [];
+  for (const warning of [await checkRedisPolicy(redis), exposed].flat()) logger.warn(warning);
 
   const hosts = new HostRegistry({ redis: leaseRedis, keys });
   const lease = await LeaseKeeper.take({

@@ -76,6 +76,16 @@ export function connectionWarnings(config: Config): readonly FieldProblem[] {
   return warnings;
 }
 
+/**
+ * What a host that runs VMs has to know of its Redis beside it, or undefined: guests reach this machine's loopback as
+ * 10.0.2.2 (QEMU's user network), and with it a Redis that asks nobody for a password.
+ */
+export function guestsReachRedis(redisUrl: string): string | undefined {
+  const url = parseRedisUrl(redisUrl);
+  if (url === undefined || url.password !== "" || isBeyond(url.nodes)) return undefined;
+  return "Redis has no password, and guests of this host reach its loopback as 10.0.2.2: one that is hostile could read and remove all VMs. Give Redis a password (requirepass) and write it into DROVER_REDIS_URL";
+}
+
 function isBeyond(nodes: readonly { readonly host: string }[]): boolean {
   return nodes.some(({ host }) => !isLoopbackHost(host));
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { DroverError } from "../../../src/contract/errors.ts";
+import { guestsReachRedis } from "../../../src/runtime/config/connection-checks.ts";
 import { loadConfig } from "../../../src/runtime/config/load-config.ts";
 import { parseRedisUrl } from "../../../src/runtime/redis-url.ts";
 
@@ -111,4 +112,13 @@ test.each([
   }
   expect(text).toContain("DROVER_REDIS_URL");
   expect(text).not.toContain("CANARY");
+});
+
+test.each([
+  ["redis://127.0.0.1:6379", true],
+  ["redis://localhost", true],
+  ["redis://:secret@127.0.0.1:6379", false],
+  ["redis://10.1.2.3:6379", false],
+])("guests of this host reach %s without a password: %s", (url, isReached) => {
+  expect(guestsReachRedis(url) !== undefined).toBe(isReached);
 });

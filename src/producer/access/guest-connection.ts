@@ -1,17 +1,23 @@
 import { isGuestSocket, type PortPair } from "../../runtime/guest-socket.ts";
 
+/** So long an answer counts for a pair of ports: no other caller gets the same pair so soon. */
+const KNOWN_MS = 1_000;
+const KNOWN_MAX = 1_000;
+
 /** A connection, or what is known of it; its ports are undefined once it is closed. */
 type Connection = { readonly [K in keyof PortPair]?: PortPair[K] | undefined };
 
-const known = new WeakMap<Connection, boolean>();
+const known = new Map<string, { readonly isGuest: boolean; readonly askedAtMs: number }>();
 
-/** Whether a guest made this connection. Found out once: a connection does not change hands. */
-export function isGuestConnection(connection: Connection): boolean {
-  const { remotePort, localPort } = connection;
+/** Whether a guest made this connection. */
+export function isGuestConnection({ remotePort, localPort }: Connection): boolean {
   if (remotePort === undefined || localPort === undefined) return false; // closed: nobody hears the answer
-  const before = known.get(connection);
-  if (before !== undefined) return before;
+  const key = `${remotePort} ${localPort}`;
+  const nowMs = performance.now();
+  const before = known.get(key);
+  if (before !== undefined && nowMs - before.askedAtMs < KNOWN_MS) return before.isGuest;
   const isGuest = isGuestSocket({ remotePort, localPort });
-  known.set(connection, isGuest);
+  if (known.size >= KNOWN_MAX) known.clear();
+  known.set(key, { isGuest, askedAtMs: nowMs });
   return isGuest;
 }

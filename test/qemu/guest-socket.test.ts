@@ -10,8 +10,8 @@ async function listen() {
   await once(server, "listening");
   const next = async () => {
     const [socket] = (await once(server, "connection")) as [Socket];
-    const { remotePort = 0, localPort = 0 } = socket;
-    return { remotePort, localPort };
+    const { remoteAddress = "", remotePort = 0, localPort = 0 } = socket;
+    return { remoteAddress, remotePort, localPort };
   };
   return { port: (server.address() as AddressInfo).port, next, [Symbol.dispose]: () => void server.close() };
 }
@@ -44,5 +44,5 @@ test("a program of this machine", async () => {
   const socket = connect(server.port, "127.0.0.1");
   expect(isGuestSocket(await seen)).toBe(false);
   socket.destroy();
-  expect(isGuestSocket({ remotePort: 1, localPort: server.port }), "nobody's").toBe(false);
+  expect(isGuestSocket({ remoteAddress: "127.0.0.1", remotePort: 1, localPort: server.port }), "nobody's").toBe(false);
 });

@@ -1,22 +1,22 @@
-import { isGuestSocket, type PortPair } from "../../runtime/guest-socket.ts";
+import { isGuestSocket, type LoopbackConnection } from "../../runtime/guest-socket.ts";
 
 /** So long an answer counts for a pair of ports: no other caller gets the same pair so soon. */
 const KNOWN_MS = 1_000;
 const KNOWN_MAX = 1_000;
 
-/** A connection, or what is known of it; its ports are undefined once it is closed. */
-type Connection = { readonly [K in keyof PortPair]?: PortPair[K] | undefined };
+/** What is known of a connection: nothing once it is closed. */
+type Connection = { readonly [K in keyof LoopbackConnection]?: LoopbackConnection[K] | undefined };
 
 const known = new Map<string, { readonly isGuest: boolean; readonly askedAtMs: number }>();
 
 /** Whether a guest made this connection. */
-export function isGuestConnection({ remotePort, localPort }: Connection): boolean {
-  if (remotePort === undefined || localPort === undefined) return false; // closed: nobody hears the answer
+export function isGuestConnection({ remoteAddress, remotePort, localPort }: Connection): boolean {
+  if (remoteAddress === undefined || remotePort === undefined || localPort === undefined) return false; // closed: nobody hears the answer
   const key = `${remotePort} ${localPort}`;
   const nowMs = performance.now();
   const before = known.get(key);
   if (before !== undefined && nowMs - before.askedAtMs < KNOWN_MS) return before.isGuest;
-  const isGuest = isGuestSocket({ remotePort, localPort });
+  const isGuest = isGuestSocket({ remoteAddress, remotePort, localPort });
   if (known.size >= KNOWN_MAX) known.clear();
   known.set(key, { isGuest, askedAtMs: nowMs });
   return isGuest;

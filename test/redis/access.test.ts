@@ -95,7 +95,7 @@ test("every route of the app has the rule that this test knows of", () => {
 });
 
 test("without a token that counts every route answers 401, and with too small a role 403", async () => {
-  const last = text.viewer.slice(-1) === "a" ? "b" : "a";
+  const last = text.operator.slice(-1) === "a" ? "b" : "a";
   const refused = [
     {},
     bearer("no-token"),

@@ -38,6 +38,10 @@ export const PREFER_WAIT_MAX_S = 600;
 export const PRIORITY_MAX = 2_097_151;
 /** sun_path holds 107 bytes; below the state directory stand vms/<uuid>/<epoch>/qmp-rescue.sock. */
 export const STATE_DIR_MAX_BYTES = 44;
+/** Requests of one batch; the index of one stands in eight hex digits of its VM's id. */
+export const BATCH_ITEMS_MAX = 100_000;
+/** What the answer to a refused batch lists of its bad lines. */
+export const BATCH_PROBLEMS_MAX = 1_000;
 /** Records of a VM's launches that are kept in its record. */
 export const LAUNCHES_KEPT = 20;
 /** VMs whose ids the view of one host lists; all of them are in the list of VMs. */

@@ -31,7 +31,7 @@ const environmentValue = z
   .refine((value) => !CONTROL_CHARACTER.test(value), NO_CONTROL);
 
 /** Text that people read: no control characters, so that no terminal or page is fooled. */
-const plainText = (maxChars: number) =>
+export const plainText = (maxChars: number) =>
   z
     .string()
     .max(maxChars)
@@ -60,7 +60,7 @@ const duration = z.string().superRefine((value, context) => {
   }
 });
 
-const labels = z
+export const labels = z
   .record(
     z
       .string()

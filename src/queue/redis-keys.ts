@@ -54,6 +54,15 @@ export interface RedisKeys {
   readonly tokens: string;
   /** Hash: when each of them was last used (Unix ms), about. */
   readonly tokensUsed: string;
+  /** Hash: a batch, its defaults, its bounds and its counters. */
+  batch(batchId: string): string;
+  /** A part of a batch's manifest: `items`, `boxes`, `enqueued`, `terminal`, `ends`, `pace`. */
+  batchPart(batchId: string, part: string): string;
+  /** Sorted set: all batches, by time of accept. */
+  readonly batches: string;
+  ownedBatches(owner: string): string;
+  /** Sorted set: batches that have something to do now, by when that began; feeders pop from it. */
+  readonly dueBatches: string;
   /** A key of a BullMQ queue: `wait`, `active`, `marker`, ... or a job's id. */
   bull(queueName: string, part: string): string;
 }
@@ -88,6 +97,11 @@ export function redisKeys(prefix: string): RedisKeys {
     session: (digest) => key("session", digest),
     tokens: key("tokens"),
     tokensUsed: key("tokens-used"),
+    batch: (batchId) => key("batch", batchId),
+    batchPart: (batchId, part) => key("batch", batchId, part),
+    batches: key("batches"),
+    ownedBatches: (owner) => key("batches", owner),
+    dueBatches: key("due-batches"),
     bull: (queueName, part) => key(queueName, part),
   };
 }

@@ -101,6 +101,25 @@ export interface Config {
     /** How long a worker that was stopped on purpose may stay away. */
     readonly awayMaxMs: number;
   };
+  readonly placement: {
+    /** Memory of the host that no VM gets. */
+    readonly memoryReserveBytes: number;
+    /** `name=size` pairs between commas. */
+    readonly memoryClasses: string;
+    /** `name=value` pairs between commas. */
+    readonly hostLabels: string;
+  };
+  readonly batches: {
+    readonly itemsMax: number;
+    readonly bytesMax: number;
+    /** VMs of one batch that have a record and have not ended, at most. */
+    readonly windowItems: number;
+    readonly keepMs: number;
+  };
+  readonly watching: {
+    /** Where the worker answers /metrics: `host:port`, `off`, or empty for the default. */
+    readonly workerListen: string;
+  };
   /** Fail points for tests; empty in every other life. */
   readonly failpoint: string;
   readonly eventsMax: number;

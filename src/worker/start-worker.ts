@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
-import { findLaunchesOf } from "../qemu/process-scan.ts";
 import { SpareOverlay } from "../qemu/spare-overlay.ts";
 import { removeEmptyVmDirectories } from "../qemu/vm-directory.ts";
 import { openRedis } from "../queue/connection.ts";
@@ -8,18 +7,13 @@ import { HostRegistry } from "../queue/host-registry.ts";
 import { JobClaims } from "../queue/job-claims.ts";
 import { LaunchStore } from "../queue/launch-store.ts";
 import { LiveConsole } from "../queue/live-console.ts";
-import { LostVms } from "../queue/lost-vms.ts";
 import { Ownership } from "../queue/ownership.ts";
 import { PoolWaiter } from "../queue/pool-waiter.ts";
 import { PortSlots } from "../queue/port-slots.ts";
-import { Reaper } from "../queue/reaper.ts";
 import { redisKeys } from "../queue/redis-keys.ts";
 import { checkRedisPolicy, redisRun } from "../queue/redis-policy.ts";
-import { RemovalJobs } from "../queue/removal-jobs.ts";
-import { Sweeper } from "../queue/sweeper.ts";
 import { VmQueue } from "../queue/vm-queue.ts";
 import { VmStore } from "../queue/vm-store.ts";
-import { VmUpkeep } from "../queue/vm-upkeep.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { guestsReachRedis } from "../runtime/config/connection-checks.ts";
 import { reservedPorts } from "../runtime/config/reserved-ports.ts";
@@ -46,12 +40,11 @@ import { Reconciler } from "./reconciler.ts";
 import { type RecoverDeps, recoverLeftovers, recoverUnknownJobs } from "./recover.ts";
 import { Repeat } from "./repeat.ts";
 import type { Stores } from "./stores.ts";
-import { StrayProcesses } from "./stray-processes.ts";
 import { takeJob } from "./take-job.ts";
+import { startUpkeep } from "./upkeep.ts";
 import { VmRuns } from "./vm-runs.ts";
 import { type StartedWorker, WorkerStop } from "./worker-stop.ts";
 
-const FREE_PORTS_REFRESH_MS = 5_000;
 const START_MAX_MS = 120_000;
 
 /**
@@ -212,42 +205,22 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     },
     strand: reconcileSoon,
   });
-  const removals = new RemovalJobs({
-    redis: bull,
-    keys,
-    hostId: host.hostId,
-    logger,
-    onRemoval: (vmId) => runs.heedMark(vmId),
-  });
-  const upkeep = new VmUpkeep({ redis, keys, keep: config.keep });
-  const sweeper = new Sweeper({ store: stores.store, upkeep, queue, logger, intervalMs: config.sweepMs });
-  const reaper = new Reaper({
-    hosts: new HostRegistry({ redis, keys }),
-    lostVms: new LostVms({ redis, keys, eventsMax: config.eventsMax, keep: config.keep }),
-    logger,
-  });
-  const strays = new StrayProcesses({ ...recover, launches: () => findLaunchesOf(host.stateDir) });
-  const repeats = [
-    new Repeat({
-      what: "looking for stray processes",
-      intervalMs: config.reconcileMs,
-      step: () => strays.look(),
-      clock,
-      logger,
-    }),
-    new Repeat({
-      what: "counting free ports",
-      intervalMs: Math.min(FREE_PORTS_REFRESH_MS, config.reconcileMs),
-      step: () => runs.refreshFreePorts(),
-      clock,
-      logger,
-    }),
-  ];
   fetching.start();
   loop = fetching;
   rounds.start();
-  sweeper.start();
-  reaper.start();
+  const upkeep = startUpkeep({
+    config,
+    redis,
+    bull,
+    keys,
+    hostId: host.hostId,
+    store: stores.store,
+    queue,
+    recover,
+    runs,
+    clock,
+    logger,
+  });
   logger.info({ host: description.host, adopted: runs.size }, "worker started");
 
   return new WorkerStop({
@@ -264,13 +237,7 @@ async function assemble(scope: Scope, options: { config: Config; logger: Logger 
     giveUp,
     logger,
     closeRest: async () => {
-      await Promise.all([
-        ...repeats.map((repeat) => repeat.stop()),
-        rounds.stop(),
-        sweeper.stop(),
-        reaper.stop(),
-        removals.close(),
-      ]);
+      await Promise.all([rounds.stop(), upkeep.stop()]);
     },
     scope,
   });

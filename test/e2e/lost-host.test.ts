@@ -127,10 +127,13 @@ describe.concurrent("a lost host", () => {
     const machine = machineOf(vmId);
     const heal = await lose(host, fault);
     const again = await fleet.untilEvent(vmId, "vm.preparing", 2);
-    expect(again.data).toMatchObject({ host: "other", epoch: 2 });
+    // A host whose lease is not surely valid in that moment gives what it fetched back: that counts an epoch as well.
+    const { epoch } = again.data;
+    expect(again.data).toMatchObject({ host: "other" });
+    expect(epoch).toBeGreaterThanOrEqual(2);
     const mayRunTwice = policy === "rerun, keep" && fault === "cut off";
     expect(isAlive(machine), "the first copy when the second begins").toBe(mayRunTwice);
-    expect(await fleet.until(vmId, "running")).toMatchObject({ host: "other", epoch: 2, attempts: { made: 0 } });
+    expect(await fleet.until(vmId, "running")).toMatchObject({ host: "other", epoch, attempts: { made: 0 } });
     const lost = (await fleet.events(vmId)).find(({ data }) => data["reason"] === "host_lost");
     expect(lost?.data).toMatchObject({ cause: { code: "host_lost" } });
     await heal();
@@ -139,7 +142,7 @@ describe.concurrent("a lost host", () => {
       timeoutMs: 20_000,
       what: "the files of the first copy to be gone",
     });
-    expect(await fleet.get(vmId)).toMatchObject({ state: "running", host: "other", epoch: 2 });
+    expect(await fleet.get(vmId)).toMatchObject({ state: "running", host: "other", epoch });
     if (mayRunTwice) await fleet.untilEvent(vmId, "vm.copy_stopped");
     expect(copies.overlaps()).toBe(mayRunTwice ? 1 : 0);
     expect(findByUuid(vmId)).toHaveLength(1);

@@ -55,6 +55,11 @@ export const ERROR_STATUSES = {
   redis_unavailable: RESOURCE_EXHAUSTED,
   shutting_down: RESOURCE_EXHAUSTED,
   wait_timeout: DEADLINE_EXCEEDED,
+  batch_not_found: NOT_FOUND,
+  batch_ended: FAILED_PRECONDITION,
+  batch_invalid: INVALID_ARGUMENT,
+  failure_group_not_found: NOT_FOUND,
+  host_state: FAILED_PRECONDITION,
 } as const satisfies Record<ErrorCode, status>;
 
 /** The gRPC status of a VM that failed before it ran, by its cause. */

@@ -1,15 +1,5 @@
-import { choice, matching, memorySize, memorySizeBytes, optional } from "./value-types.ts";
-import { ValueRefused, type ValueType, variable } from "./variable.ts";
-
-const sizeBytes: ValueType<number> = {
-  allowed: memorySize.allowed,
-  brief: "size",
-  parse(text) {
-    const bytes = memorySizeBytes(text, "M");
-    if (bytes === undefined) throw new ValueRefused();
-    return bytes;
-  },
-};
+import { choice, matching, optional, sizeBytes } from "./value-types.ts";
+import { variable } from "./variable.ts";
 
 /** As whom and with how much QEMU runs. */
 export const QEMU_PROCESS_VARIABLES = {

@@ -150,6 +150,17 @@ export function memorySizeBytes(text: string, bareUnit: "B" | "M"): number | und
   return bytes >= 1 ? bytes : undefined;
 }
 
+/** A size in bytes; a bare number counts in MiB. */
+export const sizeBytes: ValueType<number> = {
+  allowed: memorySize.allowed,
+  brief: "size",
+  parse(text) {
+    const bytes = memorySizeBytes(text, "M");
+    if (bytes === undefined) throw new ValueRefused();
+    return bytes;
+  },
+};
+
 /** The same type, or nothing at all. */
 export const optional = <T>(type: ValueType<T>): ValueType<T | undefined> => ({
   allowed: `empty, or ${type.allowed}`,

@@ -1,11 +1,13 @@
 import { ACCESS_VARIABLES, AUTH_VARIABLES } from "./access-variables.ts";
 import { ATTESTATION_VARIABLES } from "./attestation-variables.ts";
+import { BATCH_VARIABLES } from "./batch-variables.ts";
 import { HOST_LOST_VARIABLES, LEASE_VARIABLES, TEST_VARIABLES } from "./fleet-variables.ts";
 import { GRPC_ADDRESS_VARIABLES } from "./grpc-address.ts";
 import { GRPC_CALL_VARIABLES } from "./grpc-variables.ts";
 import { HOST_VARIABLES, REDIS_VARIABLES } from "./host-variables.ts";
 import { GRPC_VARIABLES, HTTP_VARIABLES } from "./listener-variables.ts";
 import { MANAGER_VARIABLES } from "./manager-variables.ts";
+import { PLACEMENT_VARIABLES } from "./placement-variables.ts";
 import { OVMF_CODE_VARIABLES, OVMF_VARS_VARIABLES, QEMU_DEVICE_VARIABLES } from "./qemu-device-variables.ts";
 import { QEMU_MACHINE_VARIABLES, QEMU_TEE_VARIABLES } from "./qemu-machine-variables.ts";
 import { QEMU_PROCESS_VARIABLES } from "./qemu-process-variables.ts";
@@ -17,6 +19,7 @@ import {
   STOP_VARIABLES,
 } from "./service-variables.ts";
 import { type AnyVariable, VARIABLE_GROUPS } from "./variable.ts";
+import { WATCHING_VARIABLES } from "./watching-variables.ts";
 
 /** Every variable that API and workers read, by section. `loadConfig` reads all of these and no other. */
 export const VARIABLES = {
@@ -39,6 +42,9 @@ export const VARIABLES = {
   keeping: KEEPING_VARIABLES,
   lease: LEASE_VARIABLES,
   hostLost: HOST_LOST_VARIABLES,
+  placement: PLACEMENT_VARIABLES,
+  batches: BATCH_VARIABLES,
+  watching: WATCHING_VARIABLES,
   access: ACCESS_VARIABLES,
   auth: AUTH_VARIABLES,
   attestation: ATTESTATION_VARIABLES,

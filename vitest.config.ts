@@ -22,8 +22,14 @@ export default defineConfig({
       project(3, "qemu", { testTimeout: 60_000, maxWorkers: 2 }),
       project(4, "guest", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false }),
       project(5, "cli", { testTimeout: 60_000, maxWorkers: 2 }),
-      project(6, "e2e", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false, isolate: false }),
-      project(7, "chaos", { testTimeout: 300_000, fileParallelism: false }),
+      project(6, "pages", {
+        testTimeout: 60_000,
+        fileParallelism: false,
+        globalSetup: ["test/helpers/redis-global-setup.ts"],
+      }),
+      project(7, "e2e", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false, isolate: false }),
+      project(8, "chaos", { testTimeout: 300_000, fileParallelism: false }),
+      project(9, "container", { testTimeout: 180_000, hookTimeout: 120_000, fileParallelism: false }),
     ],
   },
 });

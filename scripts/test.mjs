@@ -11,10 +11,11 @@ import { runCheck, runVitest } from "./test/groups.mjs";
 const CHECKS = {
   lint: ["biome", "ci", `--colors=${process.stdout.isTTY ? "force" : "off"}`, "."],
   types: ["tsc", "--noEmit"],
+  "page types": ["tsc", "-p", "tsconfig.console.json"],
   unused: ["knip"],
 };
 /** The projects of vitest.config.ts in order: what needs little first, whole machines last. */
-const PROJECTS = ["unit", "model", "redis", "cli", "qemu", "guest", "e2e", "chaos"];
+const PROJECTS = ["unit", "model", "redis", "cli", "qemu", "guest", "pages", "e2e", "chaos", "container"];
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const args = process.argv.slice(2);

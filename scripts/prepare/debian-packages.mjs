@@ -13,16 +13,17 @@ const NEEDED = [
 
 /**
  * What only the tests need: certificates are made with openssl, QEMU is run by sudo, units are checked by systemd's own
- * tool. The last two serve tests that need root; without root those say why they are skipped.
+ * tool, alerts by Prometheus's, and pages are looked at in Chromium. All but the first serve tests that say why they are
+ * skipped where the program is not there; without root nobody is asked to install them.
  */
 const NEEDED_BY_TESTS = [
   { what: "openssl", packageName: "openssl" },
-  { what: "sudo", packageName: "sudo", present: () => !isRoot() || findCommand("sudo") !== undefined },
-  {
-    what: "systemd-analyze",
-    packageName: "systemd",
-    present: () => !isRoot() || findCommand("systemd-analyze") !== undefined,
-  },
+  ...[
+    { what: "sudo", packageName: "sudo" },
+    { what: "systemd-analyze", packageName: "systemd" },
+    { what: "promtool", packageName: "prometheus" },
+    { what: "chromium", packageName: "chromium" },
+  ].map((part) => ({ ...part, present: () => !isRoot() || findCommand(part.what) !== undefined })),
 ];
 
 /**
@@ -69,9 +70,11 @@ if [ ! -e $policy ] || grep -qs "$mark" $policy; then
   chmod 755 $policy
 fi
 apt-get -y -qq --no-install-recommends install "$@" || exit
-case " $* " in
-  *" redis-server "*) update-rc.d redis-server disable || true ;;
-esac
+for service in redis-server prometheus; do
+  case " $* " in
+    *" $service "*) update-rc.d "$service" disable || true ;;
+  esac
+done
 `;
 
 function isRoot() {

@@ -113,7 +113,16 @@ function noteChange(
 
 /** Who runs this, as the machine knows it. */
 function operatorName(): string {
-  return `${userInfo().username}@${hostname()}`;
+  return `${userName()}@${hostname()}`;
+}
+
+/** In a container the number of the user may have no name. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid ${process.getuid?.() ?? "unknown"}`;
+  }
 }
 
 function ownerFrom(given: string | undefined, subject: string | undefined): string {

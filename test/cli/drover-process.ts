@@ -44,7 +44,7 @@ export async function pidsWith(text: string): Promise<readonly number[]> {
 }
 
 /** `await using up = await startUp()`: a real `drover up` with the demo guest, in a directory and on ports of its own. */
-export async function startUp(env: Record<string, string> = {}) {
+export async function startUp(env: Record<string, string> = {}, command = DROVER) {
   const stateDir = env["DROVER_STATE_DIR"] ?? (await mkdtemp(join(tmpdir(), "dup-")));
   const port = await freePort();
   const first = 20_000 + (port % 900) * 10;
@@ -59,7 +59,7 @@ export async function startUp(env: Record<string, string> = {}) {
     DROVER_STOP_POWERDOWN_TIMEOUT: "2s",
     ...env,
   };
-  const child = execa(DROVER, ["up"], {
+  const child = execa(command, ["up"], {
     env: { ...cleanEnv(), ...setting },
     extendEnv: false,
     reject: false,

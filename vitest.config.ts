@@ -24,7 +24,7 @@ export default defineConfig({
       project(5, "cli", { testTimeout: 60_000, maxWorkers: 2 }),
       project(6, "pages", {
         testTimeout: 60_000,
-        fileParallelism: false,
+        maxWorkers: 2,
         globalSetup: ["test/helpers/redis-global-setup.ts"],
       }),
       project(7, "e2e", { testTimeout: 120_000, hookTimeout: 60_000, fileParallelism: false, isolate: false }),

@@ -24,8 +24,11 @@ export class BareQemu {
     this.startMs = startMs;
   }
 
-  /** Spawns the command in `dir` and comes back when QMP says `running`; `startMs` is how long that took. */
-  static async start(command: readonly string[], dir: string): Promise<BareQemu> {
+  /**
+   * Spawns the command in `dir` and comes back when QMP says `running`; `startMs` is how long that took. A machine that
+   * is started `paused` (-S) is told to go on.
+   */
+  static async start(command: readonly string[], dir: string, { paused = false } = {}): Promise<BareQemu> {
     const [file = "", ...args] = command;
     const log = openSync(join(dir, "qemu.log"), "w");
     const begunMs = performance.now();
@@ -33,7 +36,8 @@ export class BareQemu {
     const socket = await connect(join(dir, "qmp.sock"), child);
     const lines = createInterface({ input: socket })[Symbol.asyncIterator]();
     await lines.next(); // greeting
-    socket.write('{"execute":"qmp_capabilities"}\n{"execute":"query-status"}\n');
+    const resume = paused ? '{"execute":"cont"}\n' : "";
+    socket.write(`{"execute":"qmp_capabilities"}\n${resume}{"execute":"query-status"}\n`);
     for (;;) {
       const line = await lines.next();
       if (line.done === true) throw new Error("QEMU closed its monitor");

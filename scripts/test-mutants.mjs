@@ -17,9 +17,9 @@ import { seconds } from "./prepare/step.mjs";
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 /** What stands still because of a break must not hold up the rest. */
-const RUN_MAX_MS = { unit: 60_000, redis: 90_000, qemu: 120_000, e2e: 240_000 };
+const RUN_MAX_MS = { unit: 60_000, redis: 90_000, qemu: 120_000, pages: 180_000, e2e: 240_000 };
 /** Projects whose tests start machines: one run of theirs at a time. */
-const HEAVY = new Set(["qemu", "e2e"]);
+const HEAVY = new Set(["qemu", "pages", "e2e"]);
 
 const { values } = parseArgs({ options: { only: { type: "string" }, lanes: { type: "string", default: "2" } } });
 if (!existsSync(join(ROOT, "node_modules"))) {

@@ -19,7 +19,7 @@ export const EXIT_MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
   ok: "done; with --wait: the VM completed, or is removed as asked",
   failed: "the VM failed, or any error that has no number of its own",
   usage: "wrong usage, a request that the API refused, or an invalid configuration",
-  notFound: "no VM or host has this id",
+  notFound: "no VM, host or batch has this id",
   unreachable: "the API, or the queue behind it, cannot be reached",
   timeout: "a time limit passed while the VM goes on (--timeout)",
   endedEarly: "with --wait: the VM was removed or its time limit ended it",

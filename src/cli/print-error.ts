@@ -1,3 +1,4 @@
+import type { FieldProblem } from "../contract/errors.ts";
 import { type CliError, toCliError } from "./cli-error.ts";
 import { printable, wrap } from "./render/text-width.ts";
 import { flagOfField } from "./request-flags.ts";
@@ -34,12 +35,21 @@ function toText(error: CliError, terminal: Terminal): string {
     .split("\n")
     .flatMap((line) => wrap(printable(line.trimEnd()), columns - 7));
   const lines = [`${paint.red("error:")} ${first}`, ...more.map((line) => `       ${line}`)];
-  for (const { field, message } of error.problems) {
+  lines.push(...problemLines(error.problems, columns));
+  if (error.hint !== undefined) lines.push(...error.hint.split("\n").flatMap((line) => wrap(line, columns)));
+  return `${lines.join("\n")}\n`;
+}
+
+/** Tells problems that are no error of the command, a line for each. */
+export function printProblems({ err, columns }: Terminal, problems: readonly FieldProblem[]): void {
+  if (problems.length > 0) err(`${problemLines(problems, columns).join("\n")}\n`);
+}
+
+function problemLines(problems: readonly FieldProblem[], columns: number): readonly string[] {
+  return problems.flatMap(({ field, message }) => {
     const flag = flagOfField(field);
     const name = printable(flag === undefined ? field : `${field} (${flag})`);
     const [head = "", ...rest] = wrap(name === "" ? printable(message) : `${name}: ${printable(message)}`, columns - 4);
-    lines.push(`  - ${head}`, ...rest.map((line) => `    ${line}`));
-  }
-  if (error.hint !== undefined) lines.push(...error.hint.split("\n").flatMap((line) => wrap(line, columns)));
-  return `${lines.join("\n")}\n`;
+    return [`  - ${head}`, ...rest.map((line) => `    ${line}`)];
+  });
 }

@@ -1,8 +1,10 @@
 import { type Command, Option } from "commander";
 import { DEFAULT_URL } from "./client/api-url.ts";
+import { batchCommand } from "./commands/batch.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { consoleCommand } from "./commands/console.ts";
 import { eventsCommand } from "./commands/events.ts";
+import { failuresCommand } from "./commands/failures.ts";
 import { getCommand } from "./commands/get.ts";
 import { hostsCommand } from "./commands/hosts.ts";
 import { lsCommand } from "./commands/ls.ts";
@@ -46,7 +48,8 @@ export function createProgram(context: CliContext, own: { readonly version: stri
   program.addCommand(hostDataCommand(context));
   program.commandsGroup("Talk to an API:");
   const ofVms = [submitCommand, lsCommand, getCommand, rmCommand, retryCommand, consoleCommand, eventsCommand];
-  for (const define of [...ofVms, policyCommand, hostsCommand]) program.addCommand(define(context));
+  for (const define of [...ofVms, batchCommand, policyCommand, failuresCommand, hostsCommand])
+    program.addCommand(define(context));
   program.commandsGroup("More:");
   program.addCommand(versionCommand(context, own));
   program.addCommand(completionCommand(context, () => program));

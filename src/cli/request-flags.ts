@@ -36,6 +36,18 @@ const common: readonly RequestFlag[] = [
   { field: "gpu", flags: "--gpu", about: "wait for a host whose GPU is free", kind: "yes" },
   { field: "gpu", flags: "--no-gpu", about: "run without a GPU, also where one is free", kind: "yes" },
   {
+    field: "memoryClass",
+    flags: "--memory-class <name>",
+    about: "the size of memory, by a name that hosts give it",
+    kind: "text",
+  },
+  {
+    field: "hostLabels",
+    flags: "--host-label <name=value>",
+    about: "run only on a host with this label (repeat it)",
+    kind: "labels",
+  },
+  {
     field: "priority",
     flags: "--priority <class>",
     about: PRIORITY_CLASSES.join(", "),

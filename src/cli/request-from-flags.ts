@@ -32,14 +32,17 @@ export async function requestFromFlags(options: RequestFields, context: CliConte
 
 /** A request out of a file with the command line's fields over it; labels of both are kept. */
 export function withFlags(request: RequestFields, flags: RequestFields): RequestFields {
-  const labels = { ...asObject(request["labels"]), ...asObject(flags["labels"]) };
-  return { ...request, ...flags, ...(Object.keys(labels).length === 0 ? {} : { labels }) };
+  const merged = ["labels", "hostLabels"].map((field) => {
+    return [field, { ...asObject(request[field]), ...asObject(flags[field]) }] as const;
+  });
+  const given = merged.filter(([, labels]) => Object.keys(labels).length > 0);
+  return { ...request, ...flags, ...Object.fromEntries(given) };
 }
 
 async function fieldValue(flag: RequestFlag, name: string, value: unknown, context: CliContext): Promise<unknown> {
   switch (flag.kind) {
     case "labels":
-      return labels(value);
+      return labels(value, name);
     case "probe":
       return probe(String(value));
     case "pem":
@@ -51,12 +54,13 @@ async function fieldValue(flag: RequestFlag, name: string, value: unknown, conte
   }
 }
 
-function labels(texts: unknown): Record<string, string> {
+function labels(texts: unknown, name: string): Record<string, string> {
   const pairs = Array.isArray(texts) ? texts.map(String) : [];
   return Object.fromEntries(
     pairs.map((text) => {
       const equals = text.indexOf("=");
-      if (equals < 1) throw new UsageError(`--label ${text}: write it like team=physics`);
+      if (equals < 1)
+        throw new UsageError(`${name} ${text}: write it like ${name === "--label" ? "team=physics" : "zone=a"}`);
       return [text.slice(0, equals), text.slice(equals + 1)];
     }),
   );

@@ -1,3 +1,6 @@
+import { Meter } from "../runtime/metrics/meter.ts";
+import { Scope } from "../runtime/scope.ts";
+import { openTracing } from "../runtime/tracing/open-tracing.ts";
 import { startWorker } from "../worker/start-worker.ts";
 import type { StopMode } from "../worker/worker-stop.ts";
 import { configFrom, keepFilesPrivate, serverLogger, startUnlessStopped, untilStopped } from "./server-setup.ts";
@@ -14,10 +17,14 @@ export async function runWorker(context: CliContext, mode: StopMode): Promise<vo
   keepFilesPrivate();
   const config = configFrom(context);
   const logger = serverLogger(config, "worker", context);
+  await using scope = new Scope();
+  const tracing = scope.own(await openTracing({ config: config.manager, logger }), (opened) => opened.close());
+  const abandon = new AbortController();
   const worker = await startUnlessStopped(
-    startWorker({ config, logger }),
+    startWorker({ config, logger, meter: new Meter({ process: true }), tracing, abandon: abandon.signal }),
     async (late) => void (await late.stop(mode)),
     context.signal,
+    abandon,
   );
   await untilStopped(context.signal);
   logger.info(STOPPING[mode]);

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { FieldProblem } from "../contract/errors.ts";
+import { within } from "../runtime/bounded-wait.ts";
 import { loadConfig } from "../runtime/config/load-config.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { createLogger, type Logger } from "../runtime/logger.ts";
@@ -9,8 +10,10 @@ import { LogText } from "./render/log-text.ts";
 import { printable, wrap } from "./render/text-width.ts";
 import type { CliContext, Terminal } from "./terminal.ts";
 
-/** A start that hangs longer than this, on a Redis that is away, has not launched anything. */
+/** A start that takes longer than this, on a Redis that is away or with many VMs to take over, is given up. */
 const LATE_START_MS = 3_000;
+/** What it takes to give back what a start has taken by then. */
+const ABANDON_MAX_MS = 4_000;
 
 /** The configuration out of the environment; its warnings are told once. Problems end the command with exit code 2. */
 export function configFrom(context: CliContext): Config {
@@ -48,12 +51,14 @@ export function untilStopped(signal: AbortSignal): Promise<void> {
 
 /**
  * What `start` gives. When a signal comes first, what was started late all the same is ended before the command ends:
- * a worker may have launched something by then.
+ * a worker may have launched something by then. A start that takes too long for that is abandoned, and has a moment to
+ * give back what it has taken.
  */
 export async function startUnlessStopped<T>(
   start: Promise<T>,
   end: (started: T) => Promise<void>,
   signal: AbortSignal,
+  abandon?: AbortController,
 ): Promise<T> {
   start.catch(() => undefined); // a signal may win the race; then nobody hears of it
   const first = await Promise.race([start.then((started) => ({ started })), untilStopped(signal)]);
@@ -63,6 +68,13 @@ export async function startUnlessStopped<T>(
     delay(LATE_START_MS, undefined, { ref: false }),
   ]);
   if (late !== undefined) await end(late.started);
+  else if (abandon !== undefined) {
+    abandon.abort(signal.reason);
+    await within(
+      start.catch(() => undefined),
+      ABANDON_MAX_MS,
+    ); // its own error is not the news: the signal is
+  }
   throw signal.reason;
 }
 

@@ -10,6 +10,7 @@ import { printError, retryTeller } from "./print-error.ts";
 import { paintState } from "./render/paint.ts";
 import type { InputRequest } from "./request-input.ts";
 import { jsonLine, type Session } from "./session.ts";
+import { SubmitWarnings } from "./submit-warnings.ts";
 import type { CliContext } from "./terminal.ts";
 import { exitCodeOfEnd } from "./wait-report.ts";
 
@@ -71,6 +72,7 @@ class ManyOutcome {
   readonly #session: Session;
   readonly #context: CliContext;
   readonly #exitCodes = new Set<ExitCode>();
+  readonly #warnings: SubmitWarnings;
   #acceptedCount = 0;
   #refusedCount = 0;
   #endedCount = 0;
@@ -80,12 +82,14 @@ class ManyOutcome {
     this.#plan = plan;
     this.#session = session;
     this.#context = context;
+    this.#warnings = new SubmitWarnings(context.terminal);
   }
 
   async accepted(vm: VmAccepted): Promise<void> {
     this.#acceptedCount += 1;
     // With --wait the JSON lines are the VMs as they ended; ids of what was accepted would be a second kind of line.
     if (this.#session.json) return this.#plan.wait ? undefined : this.#context.terminal.out(jsonLine(vm));
+    this.#warnings.tell(vm);
     return this.#context.terminal.out(`${vm.id}\n`);
   }
 

@@ -6,8 +6,10 @@ import { startApi } from "../producer/start-api.ts";
 import { loadConfig } from "../runtime/config/load-config.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { EmbeddedRedis } from "../runtime/embedded-redis.ts";
+import { Meter } from "../runtime/metrics/meter.ts";
 import { Scope } from "../runtime/scope.ts";
 import { ensureSecretKeyFile } from "../runtime/secret-keys.ts";
+import { openTracing } from "../runtime/tracing/open-tracing.ts";
 import { startWorker } from "../worker/start-worker.ts";
 import type { StartedWorker } from "../worker/worker-stop.ts";
 import { CliError } from "./cli-error.ts";
@@ -37,14 +39,19 @@ export async function runUp(context: CliContext, mode: "keep" | "stop"): Promise
   const config = await completed(asked, redis, context);
   let left = 0;
   try {
-    const starting = startApi({ config, logger: serverLogger(config, "api", context) });
+    const logger = serverLogger(config, "api", context);
+    const tracing = scope.own(await openTracing({ config: config.manager, logger }), (opened) => opened.close());
+    const meter = new Meter({ process: true });
+    const starting = startApi({ config, logger, meter, tracing });
     const api = await startUnlessStopped(starting, (late) => late.close(), context.signal);
     scope.own(api, (started) => started.close());
-    const joining = startWorker({ config, logger: serverLogger(config, "worker", context) });
+    const abandon = new AbortController();
+    const workerLogger = serverLogger(config, "worker", context);
+    const joining = startWorker({ config, logger: workerLogger, meter, tracing, abandon: abandon.signal });
     const stop = async (started: StartedWorker) => {
       left = (await started.stop(mode)).left;
     };
-    const worker = await startUnlessStopped(joining, stop, context.signal);
+    const worker = await startUnlessStopped(joining, stop, context.signal, abandon);
     scope.own(worker, stop);
     const hasKvm = await mayUseKvm();
     await context.terminal.out(
@@ -73,6 +80,7 @@ async function completed(asked: Config, redis: EmbeddedRedis | undefined, contex
     ...(redis === undefined ? {} : { DROVER_REDIS_URL: redis.url }),
     ...(asked.secrets.keys === "" ? { DROVER_SECRETS_KEY_FILE: keyFile } : {}),
     ...(isSet(context, "DROVER_FORWARD_BIND") ? {} : { DROVER_FORWARD_BIND: LOOPBACK }),
+    ...(isSet(context, "DROVER_WORKER_METRICS") ? {} : { DROVER_WORKER_METRICS: "off" }), // the API tells of both
     // Nobody else could launch this machine's VMs, and nobody should end them while it sleeps.
     ...(isSet(context, "DROVER_HOST_LOST") ? {} : { DROVER_HOST_LOST: "hold" }),
   });

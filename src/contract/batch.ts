@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { BATCH_OUTCOMES, BATCH_STATES } from "./batch-state.ts";
 import { CAUSE_CODES } from "./causes.ts";
+import { flag } from "./http-query.ts";
 import { BATCH_ITEMS_MAX, LIST_PAGE_DEFAULT, LIST_PAGE_MAX, NAME_MAX_CHARS } from "./limits.ts";
 import { Owner } from "./owner.ts";
 import { plainText, VmRequest } from "./vm-request.ts";
@@ -30,17 +32,6 @@ export type BatchHead = z.infer<typeof BatchHead>;
 
 /** The JSON form of a batch. Its items are read one by one, so that all bad ones are named at once. */
 export const BatchRequest = BatchHead.extend({ items: z.array(z.unknown()).min(1).max(BATCH_ITEMS_MAX) });
-
-/**
- * - `active`: its list is being worked off.
- * - `stopping`: too many VMs have failed; nothing further is launched, what lives ends by itself.
- * - `cancelling`: somebody cancelled it; its VMs are being removed.
- * - `ended`: every item has ended. `outcome` says how.
- */
-export const BATCH_STATES = ["active", "stopping", "cancelling", "ended"] as const;
-export type BatchState = (typeof BATCH_STATES)[number];
-export const BATCH_OUTCOMES = ["completed", "failed", "stopped", "cancelled"] as const;
-export type BatchOutcome = (typeof BATCH_OUTCOMES)[number];
 
 const count = z.int().nonnegative();
 const counts = Object.fromEntries(VM_STATES.map((state) => [state, count])) as Record<
@@ -79,7 +70,7 @@ export const BatchView = z.strictObject({
 });
 export type BatchView = z.infer<typeof BatchView>;
 
-const LineProblem = z.strictObject({
+export const LineProblem = z.strictObject({
   line: z.int().describe("Line of the NDJSON body from 1; in a JSON list, the place of the item from 1."),
   field: z.string(),
   message: z.string(),
@@ -120,6 +111,14 @@ export const BatchResult = BatchItem.extend({
     .describe("Null without a result, or once the VM's record is deleted."),
 });
 export type BatchResult = z.infer<typeof BatchResult>;
+
+export const BatchSubmitQuery = z.strictObject({
+  partial: flag.optional().describe("Take the requests that are valid, and answer what is wrong with the others."),
+});
+
+export const BatchRetryQuery = z.strictObject({
+  cause: z.enum(CAUSE_CODES).optional().describe("Only VMs that failed with this cause."),
+});
 
 export const BatchListQuery = z.strictObject({
   state: z.enum(BATCH_STATES).optional(),

@@ -27,7 +27,8 @@ export function renderCauseReference(): string {
     "<!-- Made from the catalogue (src/contract/causes.ts) by `npm run docs`. Change it there. -->",
     "",
     "Why a launch failed or a VM ended badly. Every failure is classified once into one of these; the code is stable and",
-    "stands in the VM (`cause.code`), in its events and on the dashboard.",
+    "stands in the VM (`cause.code`), in its events and on the dashboard. [troubleshooting.md](troubleshooting.md) says of each",
+    "what you see, how to look and how to mend it.",
     "",
     ...entries,
   ].join("\n");

@@ -250,13 +250,22 @@ export interface Cause {
   readonly message: string;
 }
 
+/** How a process ended that ended by itself; both are null where nobody saw it. */
+export interface ProcessExit {
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+}
+
 /** Thrown where a launch fails, once, already classified. */
 export class LaunchFailure extends Error {
   readonly failure: Cause;
+  /** How QEMU ended, where that is why the launch failed. */
+  readonly exit: ProcessExit | undefined;
 
-  constructor(code: CauseCode, message: string, options?: ErrorOptions) {
+  constructor(code: CauseCode, message: string, options: ErrorOptions & { readonly exit?: ProcessExit } = {}) {
     super(message, options);
     this.name = "LaunchFailure";
     this.failure = { code, message };
+    this.exit = options.exit;
   }
 }

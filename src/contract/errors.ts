@@ -64,4 +64,6 @@ export interface FieldProblem {
   /** Path of the field, for example `labels.team`, or the name of an environment variable. */
   readonly field: string;
   readonly message: string;
+  /** Of a batch: the line of NDJSON, or the place in the JSON list, from 1. */
+  readonly line?: number | undefined;
 }

@@ -14,6 +14,8 @@ export const ANSWER_METADATA = {
   state: "drover-state",
   /** How many VMs of its pool stand before one that was queued. */
   queuePosition: "drover-queue-position",
+  /** Code of what stands in the way of a VM that was queued. */
+  warning: "drover-warning",
   /** `host:port` under which a VM is reached. */
   address: "drover-address",
   /** Code of an error. */

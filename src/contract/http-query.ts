@@ -1,9 +1,10 @@
 import { z } from "zod";
-import { TAIL_MAX_BYTES } from "./limits.ts";
+import { BATCH_ID_CHARS, HOST_NOTE_MAX_CHARS, TAIL_MAX_BYTES } from "./limits.ts";
 import { VM_EVENT_TYPES } from "./vm-event.ts";
+import { duration, plainText } from "./vm-request.ts";
 
 /** A flag of a query: present without a value means true, as in `?follow`. */
-const flag = z
+export const flag = z
   .enum(["", "true", "1", "false", "0"])
   .transform((text) => text === "" || text === "true" || text === "1");
 
@@ -11,6 +12,20 @@ export const RemoveQuery = z.strictObject({
   force: flag.optional().describe("Do not ask the guest first: end its machine at once."),
 });
 export type RemoveQuery = z.infer<typeof RemoveQuery>;
+
+const note = plainText(HOST_NOTE_MAX_CHARS).optional().describe("Why, for whoever looks at the host.");
+
+export const HostWishQuery = z.strictObject({ note });
+export type HostWishQuery = z.infer<typeof HostWishQuery>;
+
+export const HostDrainQuery = z.strictObject({
+  note,
+  timeout: duration
+    .refine((text) => text !== "", "must be a duration; leave it out for no limit")
+    .optional()
+    .describe("What has not ended after this time is evacuated, for example `30m`. Left out: nothing is."),
+});
+export type HostDrainQuery = z.infer<typeof HostDrainQuery>;
 
 export const ConsoleQuery = z.strictObject({
   follow: flag.optional().describe("Go on with what the guest writes until the VM has ended."),
@@ -38,6 +53,7 @@ export const EventsQuery = z.strictObject({
     .union([z.uuid(), z.array(z.uuid())])
     .optional()
     .describe("Only events of this VM (repeat the parameter for several)."),
+  batch: z.string().max(BATCH_ID_CHARS).optional().describe("Only events of this batch and of its VMs."),
   after: StreamId.optional().describe(
     "Begin after this event. The header Last-Event-ID wins over it; without both, only new events come.",
   ),

@@ -14,6 +14,11 @@ export const LABEL_KEY_MAX_CHARS = 63;
 export const LABEL_VALUE_MAX_CHARS = 255;
 export const NAME_MAX_CHARS = 128;
 export const POOL_MAX_CHARS = 40;
+/** Names of memory classes, and names and values of host labels: they stand in names of queues. */
+export const MEMORY_CLASS_MAX_CHARS = 20;
+export const HOST_LABEL_MAX_CHARS = 30;
+/** Labels that one request may ask of its host: each combination is a queue of its own. */
+export const NEEDED_LABELS_MAX = 4;
 /** Subjects of certificates become owners, and they are long. */
 export const OWNER_MAX_CHARS = 200;
 /** What an operator writes beside a token, to know it again. */
@@ -28,6 +33,12 @@ export const RESULT_MAX_BYTES = 64 * 1024;
 /** What is kept of console and QEMU output in a VM's result. */
 export const TAIL_MAX_LINES = 200;
 export const TAIL_MAX_BYTES = 64 * 1024;
+/** Failed launches of which the details are kept, the newest ones. */
+export const FORENSICS_KEPT = 5;
+/** What the details of one failed launch may take, all in all. */
+export const FORENSICS_MAX_BYTES = 16 * 1024;
+/** VMs that one call retries or dismisses; the answer says how to go on. */
+export const FAILURE_STEP_VMS = 500;
 /** What Redis holds of a live VM's console. */
 export const LIVE_CONSOLE_MAX_BYTES = 64 * 1024;
 export const LIST_PAGE_MAX = 500;
@@ -40,10 +51,16 @@ export const PRIORITY_MAX = 2_097_151;
 export const STATE_DIR_MAX_BYTES = 44;
 /** Requests of one batch; the index of one stands in eight hex digits of its VM's id. */
 export const BATCH_ITEMS_MAX = 100_000;
+/** A batch's id is a UUID without its first group. */
+export const BATCH_ID_CHARS = 27;
 /** What the answer to a refused batch lists of its bad lines. */
 export const BATCH_PROBLEMS_MAX = 1_000;
 /** Records of a VM's launches that are kept in its record. */
 export const LAUNCHES_KEPT = 20;
+/** What an operator writes beside a cordon, for whoever wonders later. */
+export const HOST_NOTE_MAX_CHARS = 200;
+/** A host that left without a VM and is not wanted otherwise is forgotten after this time. */
+export const HOST_GONE_KEPT_MS = 24 * 3600 * 1000;
 /** VMs whose ids the view of one host lists; all of them are in the list of VMs. */
 export const HOST_VMS_SHOWN = 100;
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { BATCH_OUTCOMES } from "./batch-state.ts";
 import { CAUSE_CODES } from "./causes.ts";
 import { VM_STATES } from "./vm-state.ts";
 
@@ -106,6 +107,25 @@ export const EVENT_CATALOGUE = {
       exitCode,
     }),
   },
+  "batch.accepted": {
+    when: "A batch was accepted. The subject is the batch.",
+    data: z.strictObject({
+      name: z.string().optional(),
+      total: z.int().describe("How many requests it has."),
+    }),
+  },
+  "batch.completed": {
+    when: "The last item of a batch has ended. It comes again when its failed VMs were retried meanwhile. The subject is the batch.",
+    data: z.strictObject({
+      outcome: z.enum(BATCH_OUTCOMES),
+      total: z.int(),
+      completed: z.int(),
+      failed: z.int(),
+      expired: z.int(),
+      removed: z.int(),
+      skipped: z.int().describe("Never launched, because the batch was stopped or cancelled."),
+    }),
+  },
 } as const satisfies Record<string, { when: string; data: z.ZodType }>;
 
 export type VmEventType = keyof typeof EVENT_CATALOGUE;
@@ -115,14 +135,14 @@ export const VM_EVENT_TYPES = Object.keys(EVENT_CATALOGUE) as [VmEventType, ...V
 /** The CloudEvents 1.0 envelope in which an event reaches a reader (structured JSON mode). */
 export const CloudEvent = z.strictObject({
   specversion: z.literal("1.0"),
-  id: z.string().describe("`<vmId>/<sequence>`: the same event always has the same id."),
-  source: z.string().describe("Where the event was written: `/drover/vms`."),
+  id: z.string().describe("`<subject>/<sequence>`: the same event always has the same id."),
+  source: z.string().describe("What it is about: `/drover/vms` or `/drover/batches`."),
   type: z.enum(VM_EVENT_TYPES).describe("One of the types below."),
-  subject: z.string().describe("The VM's id."),
+  subject: z.string().describe("The VM's id, or the batch's."),
   time: z.iso.datetime().describe("By the clock of Redis, so that all hosts agree."),
   datacontenttype: z.literal("application/json"),
-  sequence: z.string().describe("Counts the events of one VM from 1, without holes (CloudEvents extension)."),
-  owner: z.string().describe("Whose VM it is (CloudEvents extension)."),
+  sequence: z.string().describe("Counts the events of one subject from 1, without holes (CloudEvents extension)."),
+  owner: z.string().describe("Whose it is (CloudEvents extension)."),
   data: z.record(z.string(), z.unknown()).describe("As the type has it, below."),
 });
 export type CloudEvent = z.infer<typeof CloudEvent>;

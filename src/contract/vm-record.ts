@@ -47,6 +47,8 @@ export const VmRecord = z.object({
   v: z.coerce.number().int().min(1),
   vmId: z.uuid(),
   owner: z.string(),
+  /** The batch that it came with; its place there follows from its id. */
+  batch: z.string().optional(),
   pool: z.string(),
   priority: z.enum(PRIORITY_CLASSES),
   /** The number that BullMQ sorts by. */
@@ -77,6 +79,8 @@ export const VmRecord = z.object({
   accel: z.string().optional(),
   /** PCI address of the GPU that the last launch got. */
   gpu: z.string().optional(),
+  /** Memory of the last launch's guest. */
+  memoryBytes: z.coerce.number().int().optional(),
   command: z.string().optional(),
   /** Of a shape that this version does not know: as if there were none. */
   attestation: json(AttestationRecord).optional().catch(undefined),
@@ -102,5 +106,9 @@ export const VmRecord = z.object({
     .transform(() => true)
     .optional(),
   idempotencyKey: z.string().optional(),
+  /** Where the span of its acceptance stands (`traceparent` of W3C): every launch of it is in that trace. */
+  trace: z.string().optional(),
+  /** Somebody has seen that it failed, so that it counts among the failures no longer. */
+  dismissed: json(z.object({ by: z.string(), atMs: z.int() })).optional(),
 });
 export type VmRecord = z.infer<typeof VmRecord>;

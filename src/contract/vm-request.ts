@@ -13,7 +13,7 @@ import {
   POOL_MAX_CHARS,
   PROBE_TEXT_MAX_CHARS,
 } from "./limits.ts";
-import { TEE_NEEDS } from "./placement.ts";
+import { HostLabels, MemoryClass, TEE_NEEDS } from "./placement.ts";
 
 export const PRIORITY_CLASSES = ["high", "normal", "low"] as const;
 export type PriorityClass = (typeof PRIORITY_CLASSES)[number];
@@ -47,7 +47,7 @@ const fileBytes = z
   .refine((value) => decodeFileBytes(value).length <= PEM_MAX_BYTES, `must be at most ${PEM_MAX_BYTES} bytes`);
 
 /** Go duration text above zero, for example "90m". An empty text means: not set (as cocos-cli sends it). */
-const duration = z.string().superRefine((value, context) => {
+export const duration = z.string().superRefine((value, context) => {
   if (value === "") return;
   try {
     const ms = parseGoDurationMs(value);
@@ -94,6 +94,12 @@ const publicShape = {
     .boolean()
     .optional()
     .describe("True: wait for a host whose GPU is free. False: never get one. Left out: gets it where it is free."),
+  memoryClass: MemoryClass.optional().describe(
+    "A size of memory by its name: the VM runs on a host that has this class, with the memory that it stands for there. Left out: the host's own size.",
+  ),
+  hostLabels: HostLabels.optional().describe(
+    "Run only on a host that has all these labels. `labels` are the VM's own, and say nothing of its host.",
+  ),
   priority: z.enum(PRIORITY_CLASSES).optional(),
   ttl: duration
     .optional()
@@ -151,6 +157,16 @@ export function splitRequest(request: VmRequest): { readonly spec: VmSpec; reado
     else spec[field] = value;
   }
   return { spec: VmSpec.parse(spec), secrets: VmSecrets.parse(secrets) };
+}
+
+/** Parts a request of a batch, and leaves in what is empty: there it hides what the batch's defaults say. */
+export function splitItem(request: VmRequest): { readonly spec: VmSpec; readonly secrets: VmSecrets } {
+  const isSecret = ([field]: readonly [string, unknown]) => field in secretShape;
+  const fields = Object.entries(request);
+  return {
+    spec: Object.fromEntries(fields.filter((field) => !isSecret(field))) as VmSpec,
+    secrets: Object.fromEntries(fields.filter(isSecret)) as VmSecrets,
+  };
 }
 
 export function hasSecrets(secrets: VmSecrets): boolean {

@@ -1,9 +1,11 @@
 import { z } from "zod";
 import { CAUSE_CODES } from "./causes.ts";
-import { LIST_PAGE_DEFAULT, LIST_PAGE_MAX } from "./limits.ts";
+import { ForensicsView } from "./forensics.ts";
+import { BATCH_ID_CHARS, LIST_PAGE_DEFAULT, LIST_PAGE_MAX } from "./limits.ts";
 import { Owner } from "./owner.ts";
 import { PRIORITY_CLASSES, VmSpec } from "./vm-request.ts";
 import { VM_STATES } from "./vm-state.ts";
+import { SubmitWarning, WaitingView } from "./waiting.ts";
 
 const time = z.iso.datetime();
 
@@ -33,9 +35,8 @@ export const VmView = z.strictObject({
     .enum(VM_STATES)
     .describe("A VM whose removal was asked for and whose host is unreachable is `stopping` until its end is proved."),
   owner: z.string(),
-  pool: z
-    .string()
-    .describe("The pool that was asked for; what the VM needs besides stands in `spec.tee` and `spec.gpu`."),
+  pool: z.string().describe("The pool that was asked for; what the VM needs besides stands in `spec`."),
+  batch: z.string().nullable().default(null).describe("The batch that it came with."),
   priority: z.enum(PRIORITY_CLASSES),
   spec: VmSpec.describe("The request without its secrets."),
   hasSecrets: z.boolean(),
@@ -59,6 +60,11 @@ export const VmView = z.strictObject({
     .string()
     .nullable()
     .describe("HOST_DATA of the last launch's attestation reports in hex: the SHA-256 digest of `spec` (SEV-SNP)."),
+  waiting: WaitingView.nullable()
+    .optional()
+    .describe(
+      "Why it waits. Null: it does not wait. Left out where nobody looked: in answers to a submit, and when the hosts could not be asked.",
+    ),
   createdAt: time,
   stateSince: time,
   runningAt: time.nullable(),
@@ -81,16 +87,27 @@ export const VmView = z.strictObject({
     .nullable(),
   command: z.string().nullable().describe("The QEMU command of the last launch as one shell line, secrets masked."),
   launches: z.array(LaunchView),
+  dismissed: z
+    .strictObject({ by: z.string(), at: time })
+    .nullable()
+    .default(null)
+    .describe("Who said that its failure needs no more attention; such VMs are not among the failures."),
 });
 export type VmView = z.infer<typeof VmView>;
 
 /** One VM with the end of its console and of QEMU's own output. */
 export const VmDetail = VmView.extend({
   tail: z.strictObject({ console: z.string(), qemu: z.string() }).nullable(),
+  forensics: z
+    .array(ForensicsView)
+    .nullable()
+    .default(null)
+    .describe("What is kept of its failed launches, oldest first; null when nothing is."),
 });
 export type VmDetail = z.infer<typeof VmDetail>;
 
 export const VmAccepted = VmView.extend({
+  warnings: z.array(SubmitWarning).default([]).describe("What stands in the VM's way though it was accepted."),
   replayed: z.boolean().describe("True when the idempotency key had been used before with this very request."),
 });
 export type VmAccepted = z.infer<typeof VmAccepted>;
@@ -108,6 +125,7 @@ export const ListQuery = z.strictObject({
     .union([z.string(), z.array(z.string())])
     .optional()
     .describe("`name` or `name=value`; all given must fit."),
+  batch: z.string().max(BATCH_ID_CHARS).optional().describe("Only VMs of this batch that have left its list."),
   limit: z.coerce.number().int().min(1).max(LIST_PAGE_MAX).default(LIST_PAGE_DEFAULT),
   cursor: z.string().max(200).optional().describe("`next` of the page before."),
 });
@@ -125,6 +143,14 @@ export const Problem = z.object({
   detail: z.string(),
   instance: z.string().optional(),
   requestId: z.string().optional(),
-  problems: z.array(z.strictObject({ field: z.string(), message: z.string() })).optional(),
+  problems: z
+    .array(
+      z.strictObject({
+        field: z.string(),
+        message: z.string(),
+        line: z.int().optional().describe("Of a batch: the line of NDJSON, or the place in the JSON list, from 1."),
+      }),
+    )
+    .optional(),
 });
 export type Problem = z.infer<typeof Problem>;

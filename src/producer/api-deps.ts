@@ -1,7 +1,10 @@
 import type { Logger } from "pino";
 import type { CoseSigner } from "../attestation/cose-sign.ts";
+import type { BatchStore } from "../queue/batch-store.ts";
 import type { EventFeed } from "../queue/event-feed.ts";
 import type { EventLog } from "../queue/event-log.ts";
+import type { FailureStore } from "../queue/failure-store.ts";
+import type { FleetFigures } from "../queue/fleet-figures.ts";
 import type { HostRegistry } from "../queue/host-registry.ts";
 import type { LiveConsole } from "../queue/live-console.ts";
 import type { LostVms } from "../queue/lost-vms.ts";
@@ -11,10 +14,13 @@ import type { VmQueue } from "../queue/vm-queue.ts";
 import type { VmStore } from "../queue/vm-store.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import type { KeyRing } from "../runtime/key-ring.ts";
+import type { Meter } from "../runtime/metrics/meter.ts";
 import type { ListenersTls } from "../runtime/tls/listener-tls.ts";
+import type { Tracer } from "../runtime/tracing/tracer.ts";
 import type { Audit } from "./access/audit.ts";
 import type { Authenticator } from "./access/authenticator.ts";
 import type { Allowance } from "./access/rate-limit.ts";
+import type { FleetSnapshot } from "./fleet-snapshot.ts";
 import type { Identify, Principal } from "./principal.ts";
 import type { RedisGate } from "./redis-gate.ts";
 import type { VmWatch } from "./vm-watch.ts";
@@ -36,6 +42,7 @@ export interface StreamLimits {
   readonly backlogMaxEvents: number;
   readonly eventClientsMax: number;
   readonly consoleClientsMax: number;
+  readonly uploadsMax: number;
   /** How often a followed console is read while it moves; a quiet one is read less often. */
   readonly consolePollMs: number;
   /** An open answer is cut this soon after its reader's token has been removed, or a little later. */
@@ -50,6 +57,7 @@ export const DEFAULT_STREAM_LIMITS: StreamLimits = {
   backlogMaxEvents: 2_000,
   eventClientsMax: 256,
   consoleClientsMax: 64,
+  uploadsMax: 16,
   consolePollMs: 250,
   recheckCallerMs: 30_000,
   recheckMs: 5_000,
@@ -62,9 +70,12 @@ export interface ApiDeps {
   readonly build: BuildInfo;
   readonly instanceId: string;
   readonly store: VmStore;
+  readonly batches: BatchStore;
   readonly queue: VmQueue;
   readonly hosts: HostRegistry;
+  readonly fleet: FleetSnapshot;
   readonly lostVms: LostVms;
+  readonly failures: FailureStore;
   readonly eventLog: EventLog;
   readonly eventFeed: EventFeed;
   readonly liveConsole: LiveConsole;
@@ -84,5 +95,9 @@ export interface ApiDeps {
   /** Certificates of the listeners, in their newest state. */
   readonly tls: ListenersTls;
   readonly limits: StreamLimits;
+  readonly meter: Meter;
+  /** Counts how the queue stands, for the metrics. */
+  readonly readFigures: () => Promise<FleetFigures>;
+  readonly tracer: Tracer;
   readonly newVmId: () => string;
 }

@@ -17,13 +17,21 @@ import { pageRoutes } from "./pages/page-routes.ts";
 import { sameOriginHook } from "./pages/same-origin.ts";
 import { principalHook } from "./principal.ts";
 import { requestLog } from "./request-log.ts";
+import { requestMetrics } from "./request-metrics.ts";
 import { originHook } from "./request-origin.ts";
+import { requestTrace } from "./request-trace.ts";
 import { attestationPolicyRoute } from "./routes/attestation-policy.ts";
+import { batchResultsRoute } from "./routes/batch-results.ts";
+import { batchRoutes } from "./routes/batches.ts";
 import { consoleRoute } from "./routes/console.ts";
 import { eventsRoute } from "./routes/events.ts";
+import { failureRoutes } from "./routes/failures.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { hostWishRoutes } from "./routes/host-wishes.ts";
 import { hostRoutes } from "./routes/hosts.ts";
+import { metricsRoute } from "./routes/metrics.ts";
 import { submitRoute } from "./routes/submit.ts";
+import { submitBatchRoute } from "./routes/submit-batch.ts";
 import { vmRoutes } from "./routes/vms.ts";
 import { securityHeaders } from "./security-headers.ts";
 import { trackConnections } from "./unused-connections.ts";
@@ -57,6 +65,7 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
 
   await app.register(accessRules);
   await app.register(requestLog);
+  await app.register(requestMetrics, { counting: deps.meter });
   await app.register(auditHook, { audit: deps.audit });
   await app.register(securityHeaders);
   await app.register(errorReply);
@@ -69,16 +78,23 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
   await app.register(closingReply, { closing: closing.signal });
   await app.register(rateHeaders, { allowance: deps.allowance });
   await app.register(principalHook, { identify: deps.identify });
+  await app.register(requestTrace, { tracer: deps.tracer });
   await app.register(jsonBody);
 
   await app.register(openapi, { version: deps.build.version });
   await app.register(submitRoute, { deps });
   await app.register(vmRoutes, { deps });
+  await app.register(submitBatchRoute, { deps, closing: closing.signal });
+  await app.register(batchRoutes, { deps });
+  await app.register(batchResultsRoute, { deps, closing: closing.signal });
   await app.register(hostRoutes, { deps });
+  await app.register(hostWishRoutes, { deps });
+  await app.register(failureRoutes, { deps });
   await app.register(consoleRoute, { deps, closing: closing.signal });
   await app.register(attestationPolicyRoute, { deps });
   await app.register(eventsRoute, { deps, closing: closing.signal });
   await app.register(healthRoutes, { deps });
+  await app.register(metricsRoute, { deps });
   await app.register(fastifySwaggerUi, {
     routePrefix: "/docs",
     theme: { title: "drover API", css: [{ filename: "drover.css", content: ".swagger-ui .topbar { display: none }" }] },

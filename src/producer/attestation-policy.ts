@@ -43,7 +43,7 @@ export function policyMediaType({ policySigner }: Pick<ApiDeps, "policySigner">)
  * `policy_unavailable` with the reason, and what `readVm` throws.
  */
 export async function attestationPolicy(
-  deps: Pick<ApiDeps, "store" | "gate" | "config" | "policySigner">,
+  deps: Pick<ApiDeps, "store" | "batches" | "gate" | "config" | "policySigner">,
   principal: Principal,
   vmId: string,
 ): Promise<Uint8Array> {

@@ -11,7 +11,7 @@ import type { RedisGate } from "./redis-gate.ts";
 const BOARD_PATH = "/board";
 const POLL_S = 5;
 /** Pools and hosts that appeared elsewhere are looked for this often, and only while somebody looks at the page. */
-const DISCOVER_EVERY_MS = 3_000;
+const DISCOVER_EVERY_MS = 1_000;
 /** Bull Board fails on a null byte in a query; none of its addresses has a control character. */
 const ESCAPED_CONTROL = /%[01][0-9a-f]/i;
 
@@ -31,7 +31,7 @@ export async function boardPages(
       uiConfig: {
         boardTitle: "drover",
         miscLinks: [
-          { text: "First page, log out", url: "/" },
+          { text: "Fleet, log out", url: "/" },
           { text: "API", url: "/docs" },
         ],
         hideDocsLink: true,
@@ -41,7 +41,10 @@ export async function boardPages(
       },
     },
   });
-  const showQueues = () => board.replaceQueues(queue.boardQueues().map(toAdapter));
+  const showQueues = () => {
+    board.replaceQueues([]); // it keeps the order in which it got to know them
+    board.replaceQueues(inOrder(queue.boardQueues()).map(toAdapter));
+  };
   showQueues();
   queue.onQueuesChanged(showQueues);
 
@@ -79,13 +82,27 @@ function guardRoute(route: RouteOptions, gate: RedisGate): void {
   };
 }
 
+/** The pools first, then the hosts, each by name: where somebody looks for one. */
+function inOrder(queues: readonly BoardQueue[]): readonly BoardQueue[] {
+  const byName = (a: BoardQueue, b: BoardQueue) => (a.name < b.name ? -1 : 1);
+  return [...queues].sort((a, b) => Number(isOfHost(a)) - Number(isOfHost(b)) || byName(a, b));
+}
+
+function isOfHost({ name }: BoardQueue): boolean {
+  return name.startsWith("vm-remove.");
+}
+
 function toAdapter(queue: BoardQueue): BullMQAdapter {
-  const removals = queue.name.startsWith("vm-remove.");
+  const isRemovals = isOfHost(queue);
   const adapter = new BullMQAdapter(queue, {
     readOnlyMode: true,
     allowRetries: false,
-    description: removals ? "Tells this host to remove VMs" : "VMs of this pool: Active are those that run",
-    externalJobUrl: (job) => vmLink(job.data),
+    description: isRemovals
+      ? "Tells this host to look at a removal, or at what is wanted of it"
+      : "VMs of this pool: Active are those that run",
+    // Hosts fold into one group; in an id that has dots itself every dot would open another.
+    delimiter: isRemovals && queue.name.split(".").length === 2 ? "." : "",
+    externalJobUrl: (job) => vmPage(job.data),
   });
   adapter.setFormatter("data", showData);
   adapter.setFormatter("progress", showProgress);
@@ -93,8 +110,9 @@ function toAdapter(queue: BoardQueue): BullMQAdapter {
   return adapter;
 }
 
-function vmLink(data: unknown): { displayText: string; href: string } {
-  const vmId =
-    typeof data === "object" && data !== null && "vmId" in data && typeof data.vmId === "string" ? data.vmId : "";
-  return { displayText: "VM", href: `/v1/vms/${encodeURIComponent(vmId)}` };
+/** Drover's own page of a job's VM. A job that is of no VM leads to all of them. */
+function vmPage(data: unknown): { displayText: string; href: string } {
+  if (typeof data !== "object" || data === null || !("vmId" in data) || typeof data.vmId !== "string")
+    return { displayText: "Open the fleet", href: "/" };
+  return { displayText: "Open the VM", href: `/vms/${encodeURIComponent(data.vmId)}` };
 }

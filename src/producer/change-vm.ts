@@ -1,8 +1,17 @@
 import { DroverError } from "../contract/errors.ts";
 import type { VmRecord } from "../contract/vm-record.ts";
+import { inSpan } from "../runtime/tracing/in-span.ts";
+import type { TraceContext } from "../runtime/tracing/tracer.ts";
 import type { ApiDeps } from "./api-deps.ts";
 import type { Principal } from "./principal.ts";
 import { notFound, readVm } from "./read-vm.ts";
+
+export interface Removal {
+  readonly vmId: string;
+  readonly force: boolean;
+  /** Where the span of the request stands. */
+  readonly trace?: TraceContext | undefined;
+}
 
 /**
  * Asks for the removal of a VM; from then on it never runs again. Gives the record afterwards: final when nothing had
@@ -11,12 +20,20 @@ import { notFound, readVm } from "./read-vm.ts";
 export async function removeVm(
   deps: ApiDeps,
   principal: Principal,
-  { vmId, force }: { readonly vmId: string; readonly force: boolean },
+  { vmId, force, trace }: Removal,
 ): Promise<VmRecord> {
-  const { gate, store, queue, logger } = deps;
-  await readVm(deps, principal, vmId);
+  const known = await readVm(deps, principal, vmId);
+  const span = deps.tracer.start("stop", { parent: trace, links: [known.trace], attributes: { vmId } });
+  return inSpan(span, () => remove(deps, principal, { vmId, force }));
+}
+
+async function remove(deps: ApiDeps, principal: Principal, { vmId, force }: Removal): Promise<VmRecord> {
+  const { gate, store, batches, queue, logger } = deps;
   const outcome = await gate.run(() => store.requestRemoval({ vmId, reason: "requested", by: principal.owner, force }));
-  if (outcome.kind === "not_found") throw notFound(vmId);
+  if (outcome.kind === "not_found") {
+    if ((await gate.run(() => batches.removeListed(vmId))) === "not_listed") throw notFound(vmId);
+    return readVm(deps, principal, vmId);
+  }
   const { host } = outcome;
   if (outcome.kind === "marked" && host !== undefined) {
     try {
@@ -37,7 +54,8 @@ export async function retryVm(deps: ApiDeps, principal: Principal, vmId: string)
     case "queued":
       return readVm(deps, principal, vmId);
     case "not_found":
-      throw notFound(vmId);
+      if (before.state === "failed") throw notFound(vmId);
+      throw new DroverError("not_retryable", notFailed(before)); // it is in the list of its batch
     case "marked":
       throw new DroverError(
         "not_retryable",
@@ -45,6 +63,7 @@ export async function retryVm(deps: ApiDeps, principal: Principal, vmId: string)
       );
     case "secrets_gone":
       throw new DroverError("secrets_gone", `the secrets of VM ${vmId} are deleted by now; submit the request again`);
+    case "full": // is asked for batches only
     case "not_failed":
       throw new DroverError("not_retryable", notFailed(before));
   }

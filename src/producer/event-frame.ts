@@ -1,6 +1,7 @@
 import type { GapNotice } from "../contract/http-query.ts";
 import type { CloudEvent } from "../contract/vm-event.ts";
 import type { StoredEvent } from "../queue/event-log.ts";
+import { itemOfVmId } from "../runtime/batch-id.ts";
 
 /** Frames of one event are the same for all readers. */
 const frames = new WeakMap<StoredEvent, string>();
@@ -36,12 +37,15 @@ export interface EventFilter {
   readonly owner: string | undefined;
   readonly types: readonly string[] | undefined;
   readonly vmIds: readonly string[] | undefined;
+  /** Of this batch and of its VMs. */
+  readonly batchId?: string | undefined;
 }
 
-export function passes(event: CloudEvent, { owner, types, vmIds }: EventFilter): boolean {
+export function passes(event: CloudEvent, { owner, types, vmIds, batchId }: EventFilter): boolean {
   return (
     (owner === undefined || event.owner === owner) &&
     (types === undefined || types.includes(event.type)) &&
-    (vmIds === undefined || vmIds.includes(event.subject))
+    (vmIds === undefined || vmIds.includes(event.subject)) &&
+    (batchId === undefined || event.subject === batchId || itemOfVmId(event.subject)?.batchId === batchId)
   );
 }

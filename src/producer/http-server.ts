@@ -5,6 +5,7 @@ import type { FastifyServerFactory } from "fastify";
 import { DroverError, type ErrorCode } from "../contract/errors.ts";
 import type { ListenerConfig } from "../runtime/config-shape.ts";
 import type { ListenerTls } from "../runtime/tls/listener-tls.ts";
+import { boundBodies, UPLOAD_MAX_MS } from "./body-deadline.ts";
 import { PROBLEM_TYPE, toProblem } from "./problem.ts";
 
 /** Open connections at most: far above what an API needs, below usual limits of file descriptors. */
@@ -19,13 +20,14 @@ export function httpServerFactory(config: ListenerConfig, tls: ListenerTls | und
   return (handler) => {
     const options = {
       ...(config.maxHeaderBytes > 0 ? { maxHeaderSize: config.maxHeaderBytes } : {}),
-      requestTimeout: config.readTimeoutMs,
+      requestTimeout: config.readTimeoutMs === 0 ? 0 : Math.max(config.readTimeoutMs, UPLOAD_MAX_MS),
       headersTimeout: headersTimeoutMs(config),
       keepAliveTimeout: config.idleTimeoutMs,
       connectionsCheckingInterval: OVERDUE_CHECK_MS,
       insecureHTTPParser: false,
     };
     const server: Server = tls === undefined ? createServer(options, handler) : tlsServer({ options, tls, handler });
+    boundBodies(server, config.readTimeoutMs);
     server.setTimeout(config.writeTimeoutMs);
     server.maxConnections = CONNECTIONS_MAX;
     return server;

@@ -18,7 +18,20 @@ const SOMETIMES: Readonly<Record<string, Readonly<Record<string, Readonly<Record
     "200": { "Preference-Applied": "As for submitVm." },
     "202": { "Preference-Applied": "As for submitVm." },
   },
+  submitBatch: { "202": { Location: "Path of the batch." }, "200": { Location: "Path of the batch." } },
   retryVm: { "202": { Location: "Path of the VM.", "Preference-Applied": "As for submitVm." } },
+};
+/** Bodies that are read as they come, so that no schema of a route checks them as a whole. */
+const BODIES: Readonly<Record<string, object>> = {
+  submitBatch: {
+    required: true,
+    content: {
+      "application/json": { schema: { $ref: "#/components/schemas/BatchRequest" } },
+      "application/x-ndjson": {
+        schema: { type: "string", description: 'A VmRequest on each line; the first line may be {"batch": ...}.' },
+      },
+    },
+  },
 };
 /** Headers that go with a status, whatever the route. */
 const BY_STATUS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -37,20 +50,20 @@ const Operation = z.looseObject({
 });
 
 /**
- * Finishes an OpenAPI document: adds the response headers, which the schemas of the routes have no place for, and
- * merges the two copies of each named schema (as read and as written), which are the same for all of ours.
+ * Finishes an OpenAPI document: adds response headers and streamed bodies, which the schemas of the routes have no place for,
+ * and merges the two copies of each named schema (as read and as written), which are the same for all of ours.
  */
 export function finishDocument(document: object): object {
   const merged: unknown = JSON.parse(JSON.stringify(document), (_name, value: unknown) =>
     typeof value === "string" ? value.replace(/^(#\/components\/schemas\/\w+)Input$/, "$1") : value,
   );
   const { paths, components, ...rest } = Document.parse(merged);
-  const described = mapValues(paths, (methods) => mapValues(methods, withHeaders));
+  const described = mapValues(paths, (methods) => mapValues(methods, finishOperation));
   const schemas = Object.fromEntries(Object.entries(components.schemas).filter(([name]) => !name.endsWith("Input")));
   return { ...rest, paths: described, components: { ...components, schemas } };
 }
 
-function withHeaders(operation: unknown): unknown {
+function finishOperation(operation: unknown): unknown {
   const parsed = Operation.safeParse(operation);
   if (!parsed.success || parsed.data.responses === undefined) return operation;
   const { operationId = "", responses } = parsed.data;
@@ -58,7 +71,12 @@ function withHeaders(operation: unknown): unknown {
     const headers = { ...ALWAYS, ...BY_STATUS[status], ...SOMETIMES[operationId]?.[status] };
     return [status, { ...response, headers: mapValues(headers, header) }];
   });
-  return { ...parsed.data, responses: Object.fromEntries(described) };
+  const requestBody = BODIES[operationId];
+  return {
+    ...parsed.data,
+    ...(requestBody === undefined ? {} : { requestBody }),
+    responses: Object.fromEntries(described),
+  };
 }
 
 function header(description: string): object {

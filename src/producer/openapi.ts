@@ -3,11 +3,13 @@ import type { FastifyInstance } from "fastify";
 import fp from "fastify-plugin";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { BatchAccepted, BatchItem, BatchList, BatchRequest, BatchResult, BatchView } from "../contract/batch.ts";
 import { HostDetail, HostForgotten, HostList, HostView } from "../contract/host-view.ts";
 import { GapNotice } from "../contract/http-query.ts";
 import { CloudEvent } from "../contract/vm-event.ts";
 import { VmRequest, VmSpec } from "../contract/vm-request.ts";
 import { CauseView, LaunchView, Problem, VmAccepted, VmDetail, VmList, VmView } from "../contract/vm-view.ts";
+import { SubmitWarning, WaitingView } from "../contract/waiting.ts";
 import { finishDocument } from "./openapi-document.ts";
 
 /** Schemas that the document names, so that generated clients get types of these names. */
@@ -19,11 +21,19 @@ const COMPONENTS = {
   VmAccepted,
   VmList,
   CauseView,
+  WaitingView,
+  SubmitWarning,
   LaunchView,
   HostView,
   HostDetail,
   HostList,
   HostForgotten,
+  BatchRequest,
+  BatchView,
+  BatchAccepted,
+  BatchList,
+  BatchItem,
+  BatchResult,
   CloudEvent,
   GapNotice,
   Problem,
@@ -68,6 +78,7 @@ export const openapi = fp<{ readonly version: string }>(
         },
         tags: [
           { name: "VMs", description: "Submit, watch, remove and retry VMs." },
+          { name: "Batches", description: "Many requests at once: submit, watch, cancel and retry them." },
           { name: "Hosts", description: "See which hosts live, and forget those that are gone for good." },
           { name: "Events", description: "What happens, as it happens." },
           { name: "Health", description: "For supervisors and load balancers." },

@@ -45,8 +45,8 @@ export function toProblem(error: DroverError, request: { readonly id: string; re
   };
 }
 
-function copyProblem({ field, message }: FieldProblem): FieldProblem {
-  return { field, message };
+function copyProblem({ field, message, line }: FieldProblem): FieldProblem {
+  return line === undefined ? { field, message } : { field, message, line };
 }
 
 /** Seconds for Retry-After, where waiting helps. */

@@ -1,5 +1,6 @@
 import { DroverError } from "../contract/errors.ts";
 import type { VmRecord } from "../contract/vm-record.ts";
+import { itemOfVmId } from "../runtime/batch-id.ts";
 import type { ApiDeps } from "./api-deps.ts";
 import { maySee, type Principal } from "./principal.ts";
 
@@ -14,11 +15,16 @@ export function toVmId(text: string): string {
 
 /** The principal's own VM, or any for an operator. Another owner's does not exist for it: `vm_not_found`. `vm_gone` when it was purged. */
 export async function readVm(
-  deps: Pick<ApiDeps, "store" | "gate">,
+  deps: Pick<ApiDeps, "store" | "batches" | "gate">,
   principal: Principal,
   vmId: string,
 ): Promise<VmRecord> {
-  const record = await deps.gate.run(() => deps.store.get(vmId));
+  const stored = () => deps.gate.run(() => deps.store.get(vmId));
+  // One that leaves the list of its batch between the two looks has a record by the third.
+  const record =
+    (await stored()) ??
+    (await deps.gate.run(() => deps.batches.listedVm(vmId))) ??
+    (itemOfVmId(vmId) === undefined ? undefined : await stored());
   if (record !== undefined) {
     if (!maySee(principal, record.owner)) throw notFound(vmId);
     return record;

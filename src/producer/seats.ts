@@ -18,6 +18,11 @@ export class Seats {
     this.#maxEach = Math.ceil(max * SHARE_MAX);
   }
 
+  /** How many are taken now. */
+  get taken(): number {
+    return this.#taken;
+  }
+
   /**
    * Takes a seat; the returned thing gives it back. The share counts for whom it is told of but the local operator.
    * Throws `too_many_requests`.

@@ -3,13 +3,16 @@ import { parseGoDurationMs } from "../contract/go-duration.ts";
 import { placementPool } from "../contract/placement.ts";
 import type { VmRecord } from "../contract/vm-record.ts";
 import { hasSecrets, splitRequest, type VmRequest, type VmSecrets } from "../contract/vm-request.ts";
-import { type SealedFor, sealSecrets } from "../runtime/sealing.ts";
+import type { SealedFor } from "../runtime/sealing.ts";
 import type { SecretKeys } from "../runtime/secret-keys.ts";
+import { inSpan } from "../runtime/tracing/in-span.ts";
+import type { Span, TraceContext } from "../runtime/tracing/tracer.ts";
 import type { ApiDeps } from "./api-deps.ts";
 import { isDigestOf, requestDigest, type SplitRequest } from "./idempotency.ts";
 import type { Principal } from "./principal.ts";
 import { gone, notFound } from "./read-vm.ts";
 import { isRedisFault } from "./redis-fault.ts";
+import { problemOfSecrets, sealForRedis } from "./request-secrets.ts";
 
 export interface Submission {
   readonly request: VmRequest;
@@ -18,6 +21,8 @@ export interface Submission {
   readonly hostPool?: string | undefined;
   /** The id that the VM gets if it is accepted; undefined: a new one. */
   readonly vmId?: string;
+  /** Where the span of the request stands. */
+  readonly trace?: TraceContext | undefined;
 }
 
 export interface Submitted {
@@ -30,10 +35,16 @@ export interface Submitted {
  * Accepts a request: seals its secrets, writes the record and puts the job into its pool. Once the record is written
  * the VM is accepted; a job that could not be added then is added by a sweeper.
  */
-export async function submitVm(
+export async function submitVm(deps: ApiDeps, principal: Principal, submission: Submission): Promise<Submitted> {
+  const span = deps.tracer.start("run", { kind: "producer", parent: submission.trace });
+  return inSpan(span, () => accept(deps, principal, submission, span));
+}
+
+async function accept(
   deps: ApiDeps,
   principal: Principal,
   { request, idempotencyKey, hostPool, vmId = deps.newVmId() }: Submission,
+  span: Span,
 ): Promise<Submitted> {
   const { config, store, gate } = deps;
   const split = splitRequest(request);
@@ -52,8 +63,10 @@ export async function submitVm(
       attempts: spec.attempts ?? config.launch.attempts,
       queueTimeoutMs: spec.queueTimeout === undefined ? undefined : parseGoDurationMs(spec.queueTimeout),
       idempotencyKey,
+      trace: span.context,
     }),
   );
+  span.set({ vmId: outcome.vmId });
   switch (outcome.kind) {
     case "gone":
       throw gone(outcome.vmId);
@@ -78,21 +91,12 @@ function seal(
   secrets: VmSecrets,
 ): string | undefined {
   if (!hasSecrets(secrets)) return undefined;
-  const names = Object.keys(secrets).join(", ");
-  if (deps.config.qemu.enableDisk && secrets.aaKbsParams !== undefined) {
-    const message =
-      "has no effect with MANAGER_QEMU_ENABLE_DISK=true: the kernel command line is inside the disk; leave it out";
-    throw new DroverError("kbs_params_with_disk", `aaKbsParams: ${message}`, {
-      problems: [{ field: "aaKbsParams", message }],
-    });
+  const problem = problemOfSecrets(deps.config, secrets);
+  if (problem !== undefined) {
+    const { field, message } = problem;
+    throw new DroverError("kbs_params_with_disk", `${field}: ${message}`, { problems: [problem] });
   }
-  if (keys === undefined) {
-    throw new DroverError(
-      "secrets_key_missing",
-      `the request holds secrets (${names}) and this server has no key to seal them; set DROVER_SECRETS_KEY or DROVER_SECRETS_KEY_FILE for API and workers`,
-    );
-  }
-  return sealSecrets(keys, sealedFor, secrets);
+  return sealForRedis(keys, sealedFor, secrets);
 }
 
 /** A change of the sealing key changes digests; what looks like a conflict may be the same request all the same. */

@@ -13,11 +13,12 @@ export type LiveOwners = ReadonlyMap<string, { readonly stateId: string }> | und
 const HELD_STATES: readonly VmState[] = [...LAUNCH_STATES, "stopping"];
 
 /**
- * A VM as every interface shows it: what its record says, in the light of the leases of the hosts. The one place where
+ * A VM as every interface shows it: what its record says, in the light of the leases of the hosts; and why it waits,
+ * where somebody has looked. The one place where
  * a record becomes a view; that a host is unreachable is never stored.
  */
-export function toView(record: VmRecord, owners: LiveOwners): VmView {
-  const { cause, removal, result } = record;
+export function toView(record: VmRecord, owners: LiveOwners, waiting?: VmView["waiting"]): VmView {
+  const { cause, removal, result, dismissed } = record;
   const hostStatus = reachOf(record, owners);
   return {
     id: record.vmId,
@@ -25,6 +26,7 @@ export function toView(record: VmRecord, owners: LiveOwners): VmView {
     state: hostStatus === "unreachable" && removal !== undefined ? "stopping" : record.state,
     owner: record.owner,
     pool: askedPool(record.pool),
+    batch: record.batch ?? null,
     priority: record.priority,
     spec: record.spec,
     hasSecrets: record.hasSecrets,
@@ -37,6 +39,7 @@ export function toView(record: VmRecord, owners: LiveOwners): VmView {
     accel: record.accel ?? null,
     gpu: record.gpu ?? null,
     hostData: hostDataOf(record),
+    ...(waiting === undefined ? {} : { waiting }),
     createdAt: time(record.createdAtMs),
     stateSince: time(record.stateAtMs),
     runningAt: timeOrNull(record.runningAtMs),
@@ -52,6 +55,7 @@ export function toView(record: VmRecord, owners: LiveOwners): VmView {
     result: result === undefined ? null : toResult(result),
     command: record.command ?? null,
     launches: (record.launches ?? []).map(toLaunch),
+    dismissed: dismissed === undefined ? null : { by: dismissed.by, at: time(dismissed.atMs) },
   };
 }
 
@@ -88,7 +92,8 @@ function toLaunch({ epoch, host, port, startedAtMs, endedAtMs, cause }: LaunchRe
   };
 }
 
-function toResult({ exitCode, data }: ResultRecord): NonNullable<VmView["result"]> {
+/** What a guest handed back, also as text where it is one. */
+export function toResult({ exitCode, data }: ResultRecord): NonNullable<VmView["result"]> {
   return { exitCode, data, text: data === null ? null : textOf(Buffer.from(data, "base64")) };
 }
 

@@ -22,13 +22,20 @@ export type LimitWay =
 export class Limiter {
   readonly #way: LimitWay;
   readonly #limits: QemuLimits;
+  readonly #stateDir: string;
   readonly #prefix: string;
 
   constructor(way: LimitWay, limits: QemuLimits, stateDir: string) {
     this.#way = way;
     this.#limits = limits;
+    this.#stateDir = stateDir;
     // Another worker of this machine must not take ours for its own.
     this.#prefix = `drover-${createHash("sha256").update(stateDir).digest("hex").slice(0, 8)}-`;
+  }
+
+  /** The same for a QEMU that may use something else. */
+  with(limits: QemuLimits): Limiter {
+    return new Limiter(this.#way, limits, this.#stateDir);
   }
 
   /** Whether a program stands before QEMU, which then has to be named by its whole path. */

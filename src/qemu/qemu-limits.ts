@@ -13,11 +13,13 @@ export interface QemuLimits {
 }
 
 /**
- * The guest's memory with the overhead, its processors and one more for disks and network, so that a limit is met by
+ * The guest's memory (`guestBytes`; left out: what every VM of the host gets) with the overhead, its processors and one more for disks and network, so that a limit is met by
  * what is wrong and not by a guest that uses what it was given. Pure.
  */
-export function qemuLimits({ qemu, qemuProcess }: Pick<Config, "qemu" | "qemuProcess">): QemuLimits {
-  const guestBytes = memorySizeBytes(qemu.memory.size, "M") ?? 0;
+export function qemuLimits(
+  { qemu, qemuProcess }: Pick<Config, "qemu" | "qemuProcess">,
+  guestBytes = memorySizeBytes(qemu.memory.size, "M") ?? 0,
+): QemuLimits {
   return {
     memoryBytes: guestBytes + qemuProcess.memoryOverheadBytes,
     cpuPercent: (qemu.smpCount + 1) * 100,

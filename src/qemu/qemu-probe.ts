@@ -46,6 +46,18 @@ export async function probeQemu(binPath: string): Promise<QemuProbe> {
   };
 }
 
+/** The version of a QEMU, or undefined when it cannot be run. */
+export async function probeQemuVersion(binPath: string): Promise<string | undefined> {
+  const { text } = await ask(binPath, ["-version"]);
+  return text === undefined ? undefined : versionOf(text);
+}
+
+/** The version of a QEMU, or undefined when it does not say. */
+export async function probeVersion(binPath: string): Promise<string | undefined> {
+  const { text } = await ask(binPath, ["-version"]);
+  return text === undefined ? undefined : versionOf(text);
+}
+
 /** The objects that a QEMU can make (`-object help`), or undefined when it does not say. */
 export async function probeObjects(binPath: string): Promise<readonly string[] | undefined> {
   const { text } = await ask(binPath, ["-object", "help"]);

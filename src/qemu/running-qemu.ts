@@ -22,6 +22,8 @@ const FORCED_DRAIN_TIMEOUT_MS = 100;
 const LAST_WORDS_MS = 200;
 const LAST_WORDS_BYTES = 4 * 1024;
 const REBOOT_NOTE_MS = 1_000;
+/** A panic is followed by STOP and what comes of it. */
+const QMP_EVENTS_KEPT = 5;
 const LOG_CHECK_MS = 5_000;
 const LOG_BOUND: FileBound = { maxBytes: 256 * 1024, keepBytes: 64 * 1024 };
 
@@ -46,7 +48,7 @@ export class RunningQemu {
   #logTimer: NodeJS.Timeout | undefined;
   #end: QemuEnd | undefined;
   #reportEnd: (end: QemuEnd) => void = () => undefined;
-  #lastQmpEvent: QmpEvent | undefined;
+  readonly #lastQmpEvents: QmpEvent[] = [];
   #hostReason: string | null = null;
   #rebootNotedMs = Number.NEGATIVE_INFINITY;
   #stopping: Promise<StopOutcome> | undefined;
@@ -87,7 +89,7 @@ export class RunningQemu {
 
   /** The last thing that QEMU told unasked. */
   get lastQmpEvent(): QmpEvent | undefined {
-    return this.#lastQmpEvent;
+    return this.#lastQmpEvents.at(-1);
   }
 
   /** True while QEMU has left questions unanswered for too long. */
@@ -119,6 +121,7 @@ export class RunningQemu {
       console: keptText(this.#console?.tail ?? Buffer.alloc(0)),
       qemu: keptText(qemu),
       result: this.#result?.tail ?? Buffer.alloc(0),
+      qmpEvents: this.#lastQmpEvents.map(({ name, data, atMs }) => ({ name, data: JSON.stringify(data), atMs })),
     };
   }
 
@@ -197,7 +200,8 @@ export class RunningQemu {
   }
 
   #onEvent(event: QmpEvent): void {
-    this.#lastQmpEvent = event;
+    this.#lastQmpEvents.push(event);
+    if (this.#lastQmpEvents.length > QMP_EVENTS_KEPT) this.#lastQmpEvents.shift();
     this.#hostReason = hostShutdownReason(event) ?? this.#hostReason;
     const end = endOfEvent(event);
     if (end !== undefined) this.#endOnce(end);

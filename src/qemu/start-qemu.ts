@@ -166,5 +166,6 @@ async function undo(process: QemuProcess, error: unknown, options: StartOptions)
     ...(operatorPaths && { operatorPaths }),
     ...(mask && { mask }),
   });
-  return new LaunchFailure(cause.code, cause.message, { cause: error });
+  const { exitCode, signal } = exit;
+  return new LaunchFailure(cause.code, cause.message, { cause: error, exit: { exitCode, signal } });
 }

@@ -14,6 +14,8 @@ export interface CommandValues {
   readonly paths: VmPaths;
   readonly tee: "none" | "snp" | "tdx";
   readonly gpu: string | false;
+  /** As -m takes it; left out: MANAGER_QEMU_MEMORY_SIZE. */
+  readonly memorySize?: string | undefined;
   /** Base64 of 32 bytes, for SEV-SNP with MANAGER_QEMU_ENABLE_HOST_DATA. */
   readonly hostData?: string | undefined;
   /** A secret that stands on the kernel line: whoever prints the command masks it first (`maskCommand`). */
@@ -31,24 +33,28 @@ export interface VmCommand {
 
 /** Pure: the same values give the same command, on any host. */
 export function vmCommand(config: Config, values: CommandValues): VmCommand {
-  const { vmId, epoch, paths, tee, aaKbsParams } = values;
+  const { vmId, epoch, paths, tee, aaKbsParams, memorySize } = values;
+  const { memory } = config.qemu;
   return {
     binPath: config.qemu.binPath,
-    cocos: cocosArgs(config.qemu, {
-      hostPort: values.hostPort,
-      forwardBind: values.forwardBind,
-      deviceIdSuffix: vmId,
-      certsDir: paths.certsDir,
-      envDir: paths.environmentDir,
-      ovmfVarsFile: paths.ovmfVars,
-      diskFile: paths.disk,
-      hostData: values.hostData,
-      // The field is called kbs and the kernel's parameter kbc; both are the guest's names.
-      kernelCmdlineSuffix: aaKbsParams === undefined ? undefined : ` agent.aa_kbc_params=${aaKbsParams}`,
-      tee,
-      gpu: values.gpu,
-      firmware: config.firmware,
-    }),
+    cocos: cocosArgs(
+      { ...config.qemu, memory: { ...memory, size: memorySize ?? memory.size } },
+      {
+        hostPort: values.hostPort,
+        forwardBind: values.forwardBind,
+        deviceIdSuffix: vmId,
+        certsDir: paths.certsDir,
+        envDir: paths.environmentDir,
+        ovmfVarsFile: paths.ovmfVars,
+        diskFile: paths.disk,
+        hostData: values.hostData,
+        // The field is called kbs and the kernel's parameter kbc; both are the guest's names.
+        kernelCmdlineSuffix: aaKbsParams === undefined ? undefined : ` agent.aa_kbc_params=${aaKbsParams}`,
+        tee,
+        gpu: values.gpu,
+        firmware: config.firmware,
+      },
+    ),
     drover: droverArgs({
       vmId,
       epoch,

@@ -12,6 +12,8 @@ export interface VmOutputs {
   readonly qemu: string;
   /** The last bytes that the guest wrote to `drover.result`: for `lastGuestResult` of the contract. */
   readonly result: Buffer;
+  /** The last things that QEMU told unasked, oldest first; `data` is JSON text. Only of a QEMU that is supervised. */
+  readonly qmpEvents?: readonly { readonly name: string; readonly data: string; readonly atMs: number }[];
 }
 
 const TAIL_BOUND = { maxLines: TAIL_MAX_LINES, maxBytes: TAIL_MAX_BYTES };

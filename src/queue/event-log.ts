@@ -88,7 +88,7 @@ function toEvents(entries: readonly StreamEntry[]): StoredEvent[] {
     const event: CloudEvent = {
       specversion: "1.0",
       id: `${vm}/${seq}`,
-      source: "/drover/vms",
+      source: type.startsWith("batch.") ? "/drover/batches" : "/drover/vms",
       type,
       subject: vm,
       time: new Date(at).toISOString(),

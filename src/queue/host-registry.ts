@@ -1,66 +1,31 @@
 import { z } from "zod";
-import { CAUSE_CODES } from "../contract/causes.ts";
-import { CvmFacts } from "../contract/cvm-facts.ts";
+import type { HostWish, WishInForce } from "../contract/host-wish.ts";
 import type { RedisClient } from "./connection.ts";
+import { HostDescription, unmetBy } from "./host-description.ts";
 import { loadScript } from "./lua-script.ts";
+import { readWish } from "./read-wish.ts";
 import type { RedisKeys } from "./redis-keys.ts";
+import { deleteRemoveQueue } from "./remove-queue.ts";
 
 const takeScript = loadScript("lease-take-3");
 const leaveScript = loadScript("lease-leave-2");
 const forgetScript = loadScript("forget-host-3");
+const forgetGoneScript = loadScript("forget-gone-host-3");
+const wishScript = loadScript("host-wish-2");
 
-const TakeReply = z.union([z.tuple([z.literal("taken")]), z.tuple([z.literal("held"), z.string(), z.number()])]);
+const TakeReply = z.union([
+  z.tuple([z.literal("taken"), z.string(), z.string()]),
+  z.tuple([z.literal("held"), z.string(), z.number()]),
+]);
 const ForgetReply = z.enum(["alive", "forgotten"]);
-
-/** What others do with a host's VMs when it is lost, as the host itself wants it. */
-const HostPolicy = z.object({
-  lost: z.enum(["rerun", "hold"]),
-  lostAfterMs: z.int(),
-  onPartition: z.enum(["keep", "stop"]),
-});
-
-/** Why a host fetches nothing for a while: its own faults have failed too many launches. */
-const HostBreaker = z.object({
-  openUntilMs: z.int(),
-  failures: z.int(),
-  cause: z.object({ code: z.enum(CAUSE_CODES), message: z.string() }).nullable(),
-});
-
-/**
- * What a worker says of its host. Fields that came later are optional: a worker of an earlier version does not write
- * them. Without a policy nobody may touch the VMs of a lost host but an operator.
- */
-export const HostDescription = z.object({
-  v: z.literal(1),
-  hostId: z.string(),
-  stateId: z.string(),
-  bootId: z.string(),
-  pid: z.int(),
-  version: z.string(),
-  address: z.string(),
-  pools: z.array(z.string()),
-  /** The pools in whose queues it looks: with what their VMs need, and its own. */
-  serves: z.array(z.string()).optional(),
-  gpu: z.string().nullable().optional(),
-  slots: z.int(),
-  ports: z.strictObject({ first: z.int(), last: z.int() }),
-  tee: z.string(),
-  accel: z.string(),
-  cvm: CvmFacts.optional(),
-  startedAtMs: z.int(),
-  policy: HostPolicy.optional(),
-  /** How long the host counts as alive after it last said so. */
-  leaseMs: z.int().optional(),
-  breaker: HostBreaker.nullable().optional(),
-});
-export type HostDescription = z.infer<typeof HostDescription>;
 
 /** Whose a host id is: a state directory in one boot of its machine. */
 const LeaseHolder = z.object({ stateId: z.string(), bootId: z.string() });
 export type LeaseHolder = z.infer<typeof LeaseHolder>;
 
 export type TakeOutcome =
-  | { readonly kind: "taken" }
+  /** `wish` is what an operator wants of the host; undefined: nobody has said anything. */
+  | { readonly kind: "taken"; readonly wish?: WishInForce | undefined }
   | { readonly kind: "held"; readonly by: LeaseHolder; readonly leftMs: number };
 
 /** All that Redis knows of a host. Times are by Redis's clock. */
@@ -73,6 +38,10 @@ export interface KnownHost {
   readonly awayUntilMs: number | undefined;
   /** When it last said that it lives. */
   readonly seenAtMs: number | undefined;
+  /** When it left without a VM; undefined once it is back. */
+  readonly leftAtMs: number | undefined;
+  /** What an operator wants of it; undefined: nobody has said anything. */
+  readonly wish: WishInForce | undefined;
   readonly nowMs: number;
 }
 
@@ -110,9 +79,7 @@ export class HostRegistry {
   async liveHosts(pool: string): Promise<readonly HostDescription[]> {
     const hosts = await this.hosts();
     return hosts.flatMap(({ description, lease }) =>
-      lease !== undefined && description !== undefined && (description.serves ?? description.pools).includes(pool)
-        ? [description]
-        : [],
+      lease !== undefined && description !== undefined && unmetBy(description, pool) === undefined ? [description] : [],
     );
   }
 
@@ -141,11 +108,42 @@ export class HostRegistry {
     );
   }
 
+  /**
+   * Writes down what an operator wants of a host, beside what the host says of itself. It stands until something else is
+   * wanted, or the host is forgotten; the same again keeps the time of the first. False: there is no such host.
+   */
+  async wish(hostId: string, { kind, by, note, timeoutMs }: HostWish): Promise<boolean> {
+    const keys = this.#keys;
+    const wish = JSON.stringify({ kind, by, note, timeoutMs } satisfies HostWish); // compared as it stands
+    const reply = await wishScript.run(this.#redis, [keys.host(hostId), keys.hosts], { hostId, wish });
+    return reply !== 0;
+  }
+
+  /** How many ports are taken on the machines of these hosts, by boot id. */
+  async portsTaken(hosts: readonly KnownHost[]): Promise<ReadonlyMap<string, number>> {
+    const bootIds = [
+      ...new Set(hosts.flatMap(({ description }) => (description === undefined ? [] : [description.bootId]))),
+    ];
+    const fields = await Promise.all(bootIds.map((bootId) => this.#redis.hlen(this.#keys.ports(bootId))));
+    return new Map(bootIds.map((bootId, index) => [bootId, Math.floor((fields[index] ?? 0) / FIELDS_PER_PORT)]));
+  }
+
   /** Takes a host that has no lease out of the registry. Its VMs must have been taken back before. */
   async remove(hostId: string): Promise<"alive" | "forgotten"> {
     const keys = this.#keys;
+    await deleteRemoveQueue(this.#redis, keys, hostId);
     const reply = await forgetScript.run(this.#redis, [keys.lease(hostId), keys.host(hostId), keys.hosts], { hostId });
     return ForgetReply.parse(reply);
+  }
+
+  /** Takes a host out of the registry that left without a VM `keptMs` ago. False when it is not such a host. */
+  async removeGone({ hostId }: KnownHost, keptMs: number): Promise<boolean> {
+    const keys = this.#keys;
+    const args = { hostId, keptMs };
+    const reply = await forgetGoneScript.run(this.#redis, [keys.lease(hostId), keys.host(hostId), keys.hosts], args);
+    if (reply !== 1) return false;
+    await deleteRemoveQueue(this.#redis, keys, hostId);
+    return true;
   }
 
   async #compareAndSet(host: HostDescription, ttlMs: number, renews: boolean): Promise<TakeOutcome> {
@@ -158,9 +156,9 @@ export class HostRegistry {
       description: JSON.stringify(host),
       renews,
     });
-    const [kind, holder, leftMs] = TakeReply.parse(reply);
-    if (kind === "taken") return { kind };
-    return { kind, by: readHolder(holder) ?? UNKNOWN_HOLDER, leftMs: leftMs ?? 0 };
+    const [kind, text, number] = TakeReply.parse(reply);
+    if (kind === "taken") return { kind, wish: readWish(text, number) };
+    return { kind, by: readHolder(text) ?? UNKNOWN_HOLDER, leftMs: number };
   }
 
   async #leave(host: HostDescription, awayMs: number): Promise<boolean> {
@@ -174,7 +172,7 @@ export class HostRegistry {
     const keys = this.#keys;
     const transaction = this.#redis.multi().time();
     for (const hostId of hostIds) {
-      transaction.hmget(keys.host(hostId), "description", "awayUntilMs", "seenAtMs");
+      transaction.hmget(keys.host(hostId), ...HOST_FIELDS);
       transaction.get(keys.lease(hostId)).pttl(keys.lease(hostId));
     }
     const replies = ((await transaction.exec()) ?? []).map(([error, value]) => {
@@ -185,7 +183,7 @@ export class HostRegistry {
     const nowMs = seconds * 1000 + Math.floor(micros / 1000);
     return hostIds.map((hostId, index) => {
       const [fields, lease, leftMs] = HostReply.parse(replies.slice(1 + 3 * index, 4 + 3 * index));
-      const [description, awayUntilMs, seenAtMs] = fields;
+      const [description, awayUntilMs, seenAtMs, leftAtMs, wish, wishAtMs] = fields;
       const holder = readHolder(lease);
       return {
         hostId,
@@ -193,18 +191,20 @@ export class HostRegistry {
         lease: holder === undefined ? undefined : { ...holder, leftMs: Math.max(0, leftMs) },
         awayUntilMs: awayUntilMs === null ? undefined : Number(awayUntilMs),
         seenAtMs: seenAtMs === null ? undefined : Number(seenAtMs),
+        leftAtMs: leftAtMs === null ? undefined : Number(leftAtMs),
+        wish: readWish(wish, wishAtMs),
         nowMs,
       };
     });
   }
 }
 
+/** The hash of a machine's ports says of each who has it, and of each VM which it has. */
+const FIELDS_PER_PORT = 2;
 const Time = z.tuple([z.coerce.number(), z.coerce.number()]);
-const HostReply = z.tuple([
-  z.tuple([z.string().nullable(), z.string().nullable(), z.string().nullable()]),
-  z.string().nullable(),
-  z.number(),
-]);
+const HOST_FIELDS = ["description", "awayUntilMs", "seenAtMs", "leftAtMs", "wish", "wishAtMs"] as const;
+const Field = z.string().nullable();
+const HostReply = z.tuple([z.tuple([Field, Field, Field, Field, Field, Field]), z.string().nullable(), z.number()]);
 
 /** Stands for whoever wrote a lease that cannot be read: somebody else, in any case. */
 const UNKNOWN_HOLDER: LeaseHolder = { stateId: "unknown", bootId: "unknown" };

@@ -1,12 +1,12 @@
-import { Job, UnrecoverableError, Worker } from "bullmq";
+import { Job, UnrecoverableError } from "bullmq";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { VmJobData } from "../contract/job-data.ts";
 import type { RedisClient } from "./connection.ts";
+import { PoolWorkers } from "./pool-workers.ts";
 import { frontOfClass } from "./priority-scale.ts";
 import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
 import { type SettledJob, settledJob } from "./settled-job.ts";
-import { BACKOFF_TYPE } from "./vm-queue.ts";
 
 /** Longer than any VM should be without a worker; every reconcile extends it. setTimeout bounds it to 2^31 ms. */
 export const LOCK_MS = 24 * 24 * 3600 * 1000;
@@ -20,6 +20,8 @@ export interface ClaimedJob {
   readonly token: string;
   /** `attemptsStarted`: the epoch of this launch. Never reset. */
   readonly epoch: number;
+  /** When its job was made (Unix ms, by the clock of who made it). */
+  readonly addedAtMs?: number;
   /** The job's data, or why it cannot be read. A newer version's data is not ours to judge: give it back. */
   readonly data:
     | { readonly ok: true; readonly value: VmJobData }
@@ -67,9 +69,8 @@ export interface JobClaimsOptions {
 export class JobClaims {
   readonly #redis: RedisClient;
   readonly #keys: RedisKeys;
-  readonly #hostId: string;
   readonly #logger: Logger;
-  readonly #workers = new Map<string, Worker>();
+  readonly #workers: PoolWorkers;
   /** Jobs as they were fetched, until they are settled; those of a predecessor are read from Redis. */
   readonly #fetched = new Map<string, Job>();
 
@@ -82,8 +83,13 @@ export class JobClaims {
   constructor(options: JobClaimsOptions) {
     this.#redis = options.redis;
     this.#keys = options.keys;
-    this.#hostId = options.hostId;
     this.#logger = options.logger;
+    this.#workers = new PoolWorkers({
+      ...options,
+      lockMs: LOCK_MS,
+      backoffMs: (error) => (error instanceof LaunchFailed ? error.delayMs : 0),
+      isInUse: (pool) => [...this.#fetched.values()].some((job) => job.queueName === poolQueueName(pool)),
+    });
     this.#onLate = options.onLate ?? (() => undefined);
     this.#fetchWaitMaxMs = options.fetchWaitMaxMs ?? FETCH_WAIT_MAX_MS;
   }
@@ -118,7 +124,7 @@ export class JobClaims {
   async #beginFetch(pool: string, token: string): Promise<void> {
     this.#fetching = true;
     try {
-      const job = await this.#worker(pool).getNextJob(token, { block: false });
+      const job = await this.#workers.of(pool).getNextJob(token, { block: false });
       this.#fetching = false;
       const claimed = job?.id === undefined ? undefined : this.#claimed(pool, token, job.id, job);
       if (this.#waiter !== undefined) this.#waiter.resolve(claimed);
@@ -132,7 +138,8 @@ export class JobClaims {
 
   #claimed(pool: string, token: string, vmId: string, job: Job): ClaimedJob {
     this.#fetched.set(keyOf({ vmId, token }), job);
-    return { vmId, pool, token, epoch: job.attemptsStarted, data: readJobData(job.data) };
+    const { attemptsStarted: epoch, timestamp: addedAtMs } = job;
+    return { vmId, pool, token, epoch, addedAtMs, data: readJobData(job.data) };
   }
 
   /**
@@ -145,7 +152,7 @@ export class JobClaims {
   ): Promise<ClaimedJob[]> {
     const found: ClaimedJob[] = [];
     // A Redis that has lost its data knows no pools, and may have one of our fetches all the same.
-    for (const pool of new Set([...(await this.#redis.smembers(this.#keys.pools)), ...this.#workers.keys()])) {
+    for (const pool of new Set([...(await this.#redis.smembers(this.#keys.pools)), ...this.#workers.pools])) {
       const key = (part: string) => this.#keys.bull(poolQueueName(pool), part);
       const vmIds = await this.#redis.lrange(key("active"), 0, -1);
       if (vmIds.length === 0) continue;
@@ -153,7 +160,7 @@ export class JobClaims {
       for (const [index, vmId] of vmIds.entries()) {
         const token = tokens[index] ?? "";
         if (!token.startsWith(tokenPrefix) || isKnown({ vmId, token })) continue;
-        const job = await Job.fromId(this.#worker(pool), vmId);
+        const job = await Job.fromId(this.#workers.of(pool), vmId);
         if (job !== undefined)
           found.push({ vmId, pool, token, epoch: job.attemptsStarted, data: readJobData(job.data) });
       }
@@ -163,7 +170,7 @@ export class JobClaims {
 
   /** How a VM's job stands: whatever the record says, this is how its last launch was settled. */
   async settledAs(pool: string, vmId: string): Promise<SettledJob> {
-    return settledJob(await Job.fromId(this.#worker(pool), vmId));
+    return settledJob(await Job.fromId(this.#workers.of(pool), vmId));
   }
 
   /** When the earliest delayed job of a pool becomes due (Unix ms), or undefined. */
@@ -202,7 +209,7 @@ export class JobClaims {
   async extendLocks(claims: readonly SettleTarget[]): Promise<void> {
     for (const pool of new Set(claims.map((claim) => claim.pool))) {
       const ofPool = claims.filter((claim) => claim.pool === pool);
-      await this.#worker(pool).extendJobLocks(
+      await this.#workers.of(pool).extendJobLocks(
         ofPool.map((claim) => claim.vmId),
         ofPool.map((claim) => claim.token),
         LOCK_MS,
@@ -211,7 +218,7 @@ export class JobClaims {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#workers.values()].map((worker) => worker.close(true)));
+    await this.#workers.close();
   }
 
   /**
@@ -220,7 +227,7 @@ export class JobClaims {
    * more, a lost reply may have settled the job already: the record is the truth, so that this is said and not thrown.
    */
   async #settle(claim: SettleTarget, settle: (job: Job) => Promise<unknown>): Promise<void> {
-    const job = this.#fetched.get(keyOf(claim)) ?? (await Job.fromId(this.#worker(claim.pool), claim.vmId));
+    const job = this.#fetched.get(keyOf(claim)) ?? (await Job.fromId(this.#workers.of(claim.pool), claim.vmId));
     if (job === undefined) {
       this.#logger.warn({ vmId: claim.vmId }, "the job of an ended VM is gone from the queue");
       return;
@@ -235,27 +242,6 @@ export class JobClaims {
       const state = await job.getState();
       this.#logger.warn({ vmId: claim.vmId, jobState: state, err: error }, "the job was settled by somebody else");
     }
-  }
-
-  #worker(pool: string): Worker {
-    const known = this.#workers.get(pool);
-    if (known !== undefined) return known;
-    const worker = new Worker(poolQueueName(pool), null, {
-      connection: this.#redis,
-      prefix: this.#keys.prefix,
-      name: this.#hostId,
-      autorun: false,
-      skipStalledCheck: true,
-      skipVersionCheck: true,
-      lockDuration: LOCK_MS,
-      settings: {
-        backoffStrategy: (_made, type, error) =>
-          type === BACKOFF_TYPE && error instanceof LaunchFailed ? error.delayMs : 0,
-      },
-    });
-    worker.on("error", (error) => this.#logger.debug({ err: error, pool }, "BullMQ worker error"));
-    this.#workers.set(pool, worker);
-    return worker;
   }
 }
 

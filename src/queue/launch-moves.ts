@@ -1,8 +1,10 @@
 import { z } from "zod";
+import type { Forensics } from "../contract/forensics.ts";
 import type { VmEventData, VmEventType } from "../contract/vm-event.ts";
 import type { LaunchRecord } from "../contract/vm-record.ts";
 import type { PriorityClass } from "../contract/vm-request.ts";
 import type { VmState } from "../contract/vm-state.ts";
+import type { TraceContext } from "../runtime/tracing/tracer.ts";
 
 /** What of a removal mark a host acts on. */
 export const RemovalMark = z.object({
@@ -41,6 +43,10 @@ export interface LaunchHistory {
   readonly avoid: Readonly<Record<string, number>>;
   /** When workers died in launches of this VM before it was running (Unix ms). */
   readonly crashes: readonly number[];
+  /** Since when it waited (Unix ms); undefined where that is not known. */
+  readonly queuedAtMs: number | undefined;
+  /** Where the span of its acceptance stands. */
+  readonly trace: TraceContext | undefined;
 }
 
 /** Values are texts as Redis holds them; null deletes the field. */
@@ -62,6 +68,8 @@ export interface Leave {
   /** What becomes of the sealed secrets: a number is how long they stay, in ms. */
   readonly box: "keep" | "delete" | number;
   readonly tail: { readonly console: string; readonly qemu: string } | undefined;
+  /** What is kept of the launch when it has failed. */
+  readonly forensics?: Forensics | undefined;
   readonly final: boolean;
   /** How long the record of a final VM is kept. */
   readonly keepMs: number;

@@ -1,14 +1,17 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import type { LaunchFiles } from "../contract/forensics.ts";
 import type { VmEventType } from "../contract/vm-event.ts";
 import { LaunchRecord } from "../contract/vm-record.ts";
 import { LAUNCH_STATES, VM_STATES, type VmState } from "../contract/vm-state.ts";
 import { ALLOWED_FROM } from "../contract/vm-transition.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import type { RedisClient } from "./connection.ts";
+import { forensicsField, launchFilesField } from "./forensics-fields.ts";
 import {
   type LaunchHistory,
   type LaunchIdentity,
+  type Leave,
   type Move,
   type MoveOutcome,
   type PrepareOutcome,
@@ -24,6 +27,7 @@ import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
 const prepareScript = loadScript("prepare-12");
 const transitionScript = loadScript("transition-14");
 const changePortScript = loadScript("change-port-7");
+const noteFilesScript = loadScript("note-launch-files-1");
 
 const PortReply = z.tuple([z.number(), z.number(), z.number()]);
 const PrepareReply = z.tuple([z.number(), z.number(), z.number()]).rest(z.array(z.string()));
@@ -158,6 +162,7 @@ export class LaunchStore {
             : {
                 ...move.leave,
                 tail: move.leave.tail ?? null,
+                forensics: forensicsOf(move.leave),
                 holder: holderText(launch),
               },
       },
@@ -219,6 +224,12 @@ export class LaunchStore {
     );
   }
 
+  /** What was found out of a failed launch's files. Nothing happens once the VM's records are deleted. */
+  async noteFiles(vmId: string, files: LaunchFiles): Promise<void> {
+    const text = JSON.stringify(files);
+    await noteFilesScript.run(this.#redis, [this.#keys.tail(vmId)], { field: launchFilesField(files.epoch), text });
+  }
+
   #identity(launch: LaunchIdentity) {
     const { vmId, host, epoch, token } = launch;
     return { vmId, host, epoch, token, holder: holderText(launch), eventsMax: this.#eventsMax };
@@ -227,6 +238,10 @@ export class LaunchStore {
   #jobKey(launch: LaunchIdentity): string {
     return this.#keys.bull(poolQueueName(launch.pool), launch.vmId);
   }
+}
+
+function forensicsOf({ forensics }: Leave): { field: string; text: string } | null {
+  return forensics === undefined ? null : { field: forensicsField(forensics.epoch), text: JSON.stringify(forensics) };
 }
 
 function readHistory(fields: readonly string[]): LaunchHistory {
@@ -238,6 +253,8 @@ function readHistory(fields: readonly string[]): LaunchHistory {
     deadlineAtMs = "",
     avoid = "",
     crashes = "",
+    trace = "",
+    queuedAtMs = "",
   ] = fields;
   return {
     attempts: Number(attempts),
@@ -247,5 +264,7 @@ function readHistory(fields: readonly string[]): LaunchHistory {
     deadlineAtMs: deadlineAtMs === "" ? undefined : Number(deadlineAtMs),
     avoid: avoid === "" ? {} : z.record(z.string(), z.number()).parse(JSON.parse(avoid)),
     crashes: crashes === "" ? [] : z.array(z.number()).parse(JSON.parse(crashes)),
+    trace: trace === "" ? undefined : trace,
+    queuedAtMs: queuedAtMs === "" ? undefined : Number(queuedAtMs),
   };
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Cause } from "../contract/causes.ts";
-import { LAUNCHES_KEPT, POISON_CRASHES, POISON_WINDOW_MS } from "../contract/limits.ts";
+import { FORENSICS_KEPT, LAUNCHES_KEPT, POISON_CRASHES, POISON_WINDOW_MS } from "../contract/limits.ts";
 import { askedPool } from "../contract/placement.ts";
 import type { VmEventData } from "../contract/vm-event.ts";
 import { FINAL_STATES, type VmState, WAITING_STATES } from "../contract/vm-state.ts";
@@ -141,6 +141,7 @@ export class LostVms {
       },
       ...PRIORITY_SCALE,
       launchesKept: LAUNCHES_KEPT,
+      forensicsKept: FORENSICS_KEPT,
       keep: this.#keep,
       eventsMax: this.#eventsMax,
     };

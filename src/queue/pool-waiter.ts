@@ -13,21 +13,25 @@ const DELAY_MARKER = "1";
 export class PoolWaiter {
   readonly #redis: RedisClient;
   readonly #keys: RedisKeys;
+  readonly #bell: string;
 
   /** `redis` must be a connection of this waiter alone. */
-  constructor({ redis, keys }: { redis: RedisClient; keys: RedisKeys }) {
+  constructor({ redis, keys, hostId }: { redis: RedisClient; keys: RedisKeys; hostId: string }) {
     this.#redis = redis;
     this.#keys = keys;
+    this.#bell = keys.bell(hostId);
   }
 
   /**
-   * `work`: a pool may have work now; `delayed`: a job was put back for later; `nothing`: no sign in `timeoutMs`. A sign
-   * is taken by one waiter of all hosts.
+   * `work`: a pool may have work now; `delayed`: a job was put back for later; `bell`: a queue has come that this host
+   * may not look at yet (see `PoolNames`); `nothing`: no sign in `timeoutMs`. A sign of a pool is taken by one waiter of
+   * all hosts.
    */
-  async wait(pools: readonly string[], timeoutMs: number): Promise<"work" | "delayed" | "nothing"> {
+  async wait(pools: readonly string[], timeoutMs: number): Promise<"work" | "delayed" | "bell" | "nothing"> {
     const markers = pools.map((pool) => this.#keys.bull(poolQueueName(pool), "marker"));
-    const popped = await this.#redis.bzpopmin(...markers, Math.max(timeoutMs / 1_000, MIN_WAIT_S));
+    const popped = await this.#redis.bzpopmin(this.#bell, ...markers, Math.max(timeoutMs / 1_000, MIN_WAIT_S));
     if (popped === null) return "nothing";
+    if (popped[0] === this.#bell) return "bell";
     return popped[1] === DELAY_MARKER ? "delayed" : "work";
   }
 

@@ -1,5 +1,8 @@
 import type { Logger } from "pino";
+import { isWantedOpen } from "../contract/host-wish.ts";
+import { HOST_GONE_KEPT_MS } from "../contract/limits.ts";
 import { type Clock, systemClock } from "../runtime/clock.ts";
+import { type Counting, NO_COUNTING } from "../runtime/metrics/meter.ts";
 import type { HostRegistry, KnownHost } from "./host-registry.ts";
 import type { HeldVm, LostVms, TakeBackOutcome } from "./lost-vms.ts";
 
@@ -10,7 +13,8 @@ const LOOKS_PER_SILENCE = 5;
 const GAP_MAX_INTERVALS = 3;
 
 /**
- * Takes VMs back from hosts that are lost, as their own policy wants it. Runs in every API and worker; several at once
+ * Takes VMs back from hosts that are lost, as their own policy wants it, and forgets hosts that left without a VM long
+ * ago. Runs in every API and worker; several at once
  * are harmless, since each VM is moved by one script that looks again.
  *
  * Silence counts from the last time that this reaper itself saw the owner's lease while it could reach Redis: after a
@@ -23,6 +27,7 @@ export class Reaper {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #intervalMaxMs: number;
+  readonly #counting: Counting;
   readonly #stopping = new AbortController();
   /** When each owner's lease was seen last; of one that never was, when it was first missed. Monotonic ms. */
   readonly #seenAt = new Map<string, number>();
@@ -37,6 +42,7 @@ export class Reaper {
     logger: Logger;
     clock?: Clock;
     intervalMs?: number;
+    counting?: Counting;
   }) {
     this.#hosts = options.hosts;
     this.#lostVms = options.lostVms;
@@ -44,6 +50,7 @@ export class Reaper {
     this.#clock = options.clock ?? systemClock;
     this.#intervalMaxMs = options.intervalMs ?? INTERVAL_MS;
     this.#intervalMs = this.#intervalMaxMs;
+    this.#counting = options.counting ?? NO_COUNTING;
   }
 
   start(): void {
@@ -89,6 +96,13 @@ export class Reaper {
       const silentMs = beganAt - (this.#seenAt.get(owner) ?? endedAt);
       if (!isAlive && host !== undefined && mayBeReaped(host, silentMs)) await this.#reap(host, vms, silentMs);
     }
+    for (const host of known)
+      if (isLongGone(host) && !held.some(({ hostId }) => hostId === host.hostId)) await this.#forget(host);
+  }
+
+  async #forget(host: KnownHost): Promise<void> {
+    if (await this.#hosts.removeGone(host, HOST_GONE_KEPT_MS))
+      this.#logger.info({ host: host.hostId }, "a host that left without a VM long ago is forgotten");
   }
 
   async #reap(host: KnownHost, vms: readonly HeldVm[], silentMs: number): Promise<void> {
@@ -107,6 +121,7 @@ export class Reaper {
     }
     for (const untouched of ["marked", "changed", "no_record", "alive", "away"] as const) counts.delete(untouched);
     if (counts.size === 0) return;
+    for (const [outcome, count] of counts) this.#counting.count("drover_reaped_vms_total", { outcome }, count);
     const vmCount = [...counts.values()].reduce((sum, count) => sum + count, 0);
     this.#logger.warn(
       { host: hostId, silentMs, vms: vmCount, outcomes: Object.fromEntries(counts) },
@@ -153,6 +168,11 @@ function byOwner(held: readonly HeldVm[]): ReadonlyMap<string, readonly HeldVm[]
 /** A lease outlives its host: silence counts from when it was renewed, not from when it lapsed. */
 function sinceRenewalMs({ description, lease }: KnownHost): number {
   return Math.max(0, (description?.leaseMs ?? 0) - (lease?.leftMs ?? 0));
+}
+
+/** What an operator wants of a host is not forgotten: it would come back open. */
+function isLongGone({ lease, leftAtMs, wish, nowMs }: KnownHost): boolean {
+  return lease === undefined && leftAtMs !== undefined && isWantedOpen(wish) && nowMs - leftAtMs >= HOST_GONE_KEPT_MS;
 }
 
 /** By the lost host's own word; without one only an operator may touch its VMs. */

@@ -15,6 +15,8 @@ export interface RedisServerFacts {
   readonly aof: boolean;
   readonly aofWriteFailed: boolean;
   readonly snapshotFailed: boolean;
+  /** Since it started. */
+  readonly evictedKeys: number;
   readonly appendfsync: string | undefined;
   readonly cluster: boolean;
 }
@@ -71,9 +73,15 @@ export async function setNoEviction(redis: RedisClient): Promise<void> {
 }
 
 async function readServer(server: RedisClient): Promise<RedisServerFacts> {
+  const facts = await readServerInfo(server);
+  const fsync = await server.config("GET", "appendfsync").catch(() => undefined); // managed servers refuse CONFIG
+  return { ...facts, appendfsync: Array.isArray(fsync) ? String(fsync[1]) : undefined };
+}
+
+/** What every user may ask. */
+export async function readServerInfo(server: RedisClient): Promise<Omit<RedisServerFacts, "appendfsync">> {
   const info = await server.info();
   const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1];
-  const fsync = await server.config("GET", "appendfsync").catch(() => undefined); // managed servers refuse CONFIG
   return {
     version: field("redis_version") ?? "",
     role: field("role"),
@@ -83,7 +91,7 @@ async function readServer(server: RedisClient): Promise<RedisServerFacts> {
     aof: field("aof_enabled") === "1",
     aofWriteFailed: field("aof_last_write_status") === "err",
     snapshotFailed: field("rdb_last_bgsave_status") === "err",
-    appendfsync: Array.isArray(fsync) ? String(fsync[1]) : undefined,
+    evictedKeys: Number(field("evicted_keys") ?? 0),
     cluster: field("cluster_enabled") === "1",
   };
 }

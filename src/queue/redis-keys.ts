@@ -7,7 +7,7 @@ export interface RedisKeys {
   readonly prefix: string;
   /** Hash: the VM record. */
   record(vmId: string): string;
-  /** Hash: last lines of console and QEMU output of an ended VM. */
+  /** Hash: last lines of console and QEMU output of an ended VM; what is kept of its failed launches, until it is purged. */
   tail(vmId: string): string;
   /** Hash: the bounded window of a live console. */
   console(vmId: string): string;
@@ -24,6 +24,10 @@ export interface RedisKeys {
   stateVms(state: string): string;
   /** Scripts append a state's name; the keys share the hash slot by the prefix. */
   readonly statePrefix: string;
+  /** Set: groups `<cause>@<host>` of failed launches, everybody's or an owner's. Written as `include/failures.lua` does. */
+  failureGroups(owner?: string): string;
+  /** Sorted set of the vmIds of a group, by the time of the failure. */
+  failureGroup(group: string, kind: "vms" | "sealed" | "again", owner?: string): string;
   /** Sorted set: accepted VMs whose job is not surely in BullMQ yet, by time of accept. */
   readonly pendingJobs: string;
   /** Sorted set of `q:<vmId>` (queue timeout) and `t:<vmId>` (TTL), by deadline. */
@@ -38,11 +42,13 @@ export interface RedisKeys {
   portsLru(bootId: string): string;
   /** Sorted set: ports set aside because a foreign process holds them, by when that ends. */
   portsAside(bootId: string): string;
-  /** Hash: description of a host. */
+  /** Hash: description of a host, and what an operator wants of it. */
   host(hostId: string): string;
   /** String: the host's proof of life. */
   lease(hostId: string): string;
-  /** Set of pools that ever had a VM, for the dashboard. */
+  /** Sorted set: somebody has told the host that a queue has come which it may not look at yet. */
+  bell(hostId: string): string;
+  /** Set of pools that ever had a VM; those with a memory class or labels go with their last job. */
   readonly pools: string;
   /** Set of hosts that ever registered, for the dashboard's remove queues. */
   readonly hosts: string;
@@ -56,13 +62,23 @@ export interface RedisKeys {
   readonly tokensUsed: string;
   /** Hash: a batch, its defaults, its bounds and its counters. */
   batch(batchId: string): string;
-  /** A part of a batch's manifest: `items`, `boxes`, `enqueued`, `terminal`, `ends`, `pace`. */
-  batchPart(batchId: string, part: string): string;
+  /** A part of a batch: `items`, `boxes`, `states`, `ends`, `pace` (lua/include/batch.lua says what they hold). */
+  batchPart(batchId: string, part: "items" | "boxes" | "states" | "ends" | "pace"): string;
+  /** String: the batch is deleted; the idempotency key that made it makes no second one. */
+  batchTombstone(batchId: string): string;
+  /** Hash: what is staged of a batch that is being uploaded. */
+  batchUpload(uploadId: string, part: "items" | "boxes"): string;
   /** Sorted set: all batches, by time of accept. */
   readonly batches: string;
   ownedBatches(owner: string): string;
-  /** Sorted set: batches that have something to do now, by when that began; feeders pop from it. */
+  /** Set: batches that have not ended. */
+  readonly openBatches: string;
+  /** Sorted set: batches that have, by when. */
+  readonly endedBatches: string;
+  /** Sorted sets: batches that have something to do now, by when that began; feeders pop from them. */
   readonly dueBatches: string;
+  /** Those whose VMs can only be made with the key of their shared secrets. */
+  readonly dueSealedBatches: string;
   /** A key of a BullMQ queue: `wait`, `active`, `marker`, ... or a job's id. */
   bull(queueName: string, part: string): string;
 }
@@ -82,6 +98,8 @@ export function redisKeys(prefix: string): RedisKeys {
     ownedVms: (owner) => key("vms", owner),
     stateVms: (state) => key("state", state),
     statePrefix: key("state", ""),
+    failureGroups: (owner) => key("state", "failed", "groups", ...(owner === undefined ? [] : [owner])),
+    failureGroup: (group, kind, owner) => key("state", "failed", group, kind, ...(owner === undefined ? [] : [owner])),
     pendingJobs: key("pending-jobs"),
     deadlines: key("deadlines"),
     expiry: key("expiry"),
@@ -91,6 +109,7 @@ export function redisKeys(prefix: string): RedisKeys {
     portsAside: (bootId) => key("ports-aside", bootId),
     host: (hostId) => key("host", hostId),
     lease: (hostId) => key("lease", hostId),
+    bell: (hostId) => key("bell", hostId),
     pools: key("pools"),
     hosts: key("hosts"),
     generation: key("generation"),
@@ -99,9 +118,14 @@ export function redisKeys(prefix: string): RedisKeys {
     tokensUsed: key("tokens-used"),
     batch: (batchId) => key("batch", batchId),
     batchPart: (batchId, part) => key("batch", batchId, part),
+    batchTombstone: (batchId) => key("batch-gone", batchId),
+    batchUpload: (uploadId, part) => key("batch-upload", uploadId, part),
     batches: key("batches"),
     ownedBatches: (owner) => key("batches", owner),
+    openBatches: key("open-batches"),
+    endedBatches: key("ended-batches"),
     dueBatches: key("due-batches"),
+    dueSealedBatches: key("due-batches", "sealed"),
     bull: (queueName, part) => key(queueName, part),
   };
 }

@@ -1,6 +1,6 @@
-import { Worker } from "bullmq";
+import { type Job, Worker } from "bullmq";
 import type { Logger } from "pino";
-import { RemoveJobData } from "../contract/job-data.ts";
+import { HEED_JOB, RemoveJobData } from "../contract/job-data.ts";
 import type { RedisClient } from "./connection.ts";
 import { type RedisKeys, removeQueueName } from "./redis-keys.ts";
 
@@ -11,7 +11,10 @@ const NEVER_TOO_OFTEN = 1_000;
 /** BullMQ asks a Redis that refuses again at once, thousands of times a second; one that is away, after 15 s. */
 const ERROR_REST_MS = 1_000;
 
-/** Hears the removals that are meant for this host. The job only wakes it up: the mark in Redis is the truth. */
+/**
+ * Hears the removals that are meant for this host, and that an operator wants something of it. The job only wakes it up:
+ * what stands in Redis is the truth.
+ */
 export class RemovalJobs {
   readonly #worker: Worker;
   #resting: NodeJS.Timeout | undefined;
@@ -22,9 +25,11 @@ export class RemovalJobs {
     hostId: string;
     logger: Logger;
     onRemoval: (vmId: string) => Promise<void>;
+    onWish: () => void;
   }) {
-    const { redis, keys, hostId, logger, onRemoval } = options;
-    this.#worker = new Worker(removeQueueName(hostId), (job) => onRemoval(RemoveJobData.parse(job.data).vmId), {
+    const { redis, keys, hostId, logger, onRemoval, onWish } = options;
+    const hear = async (job: Job) => (job.name === HEED_JOB ? onWish() : onRemoval(RemoveJobData.parse(job.data).vmId));
+    this.#worker = new Worker(removeQueueName(hostId), hear, {
       connection: redis,
       prefix: keys.prefix,
       name: hostId,

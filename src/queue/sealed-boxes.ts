@@ -2,6 +2,7 @@ import { setImmediate as yieldToOthers } from "node:timers/promises";
 import { LaunchFailure } from "../contract/causes.ts";
 import { boxKeyId, openSealed, sealSecrets } from "../runtime/sealing.ts";
 import type { SecretKeys } from "../runtime/secret-keys.ts";
+import { batchBoxes, type WaitingBox } from "./batch-boxes.ts";
 import type { RedisClient } from "./connection.ts";
 import { loadScript } from "./lua-script.ts";
 import type { RedisKeys } from "./redis-keys.ts";
@@ -12,23 +13,16 @@ const replaceScript = loadScript("replace-box-1");
 /** VMs looked at in one step: Redis and this process stay free for others in between. */
 const STEP_VMS = 100;
 
-/** A sealed box that waits in Redis, and whose it is. */
-interface WaitingBox {
-  readonly owner: string;
-  readonly vmId: string;
-  readonly box: string;
-}
-
 export interface ResealOutcome {
   /** Boxes that the sealing key has sealed now. */
   readonly resealed: number;
   /** Boxes that it had sealed before. */
   readonly current: number;
-  /** VMs whose box cannot be opened with these keys. */
+  /** VMs (or batches, by their shared secrets) whose box cannot be opened with these keys. */
   readonly unreadable: readonly { readonly vmId: string; readonly keyId: string }[];
 }
 
-/** All boxes in Redis, for a change of the key. */
+/** All boxes in Redis, of VMs and of batches, for a change of the key. */
 export class SealedBoxes {
   readonly #redis: RedisClient;
   readonly #keys: RedisKeys;
@@ -54,7 +48,7 @@ export class SealedBoxes {
       }
       const fresh = resealBox(secretKeys, waiting);
       if (fresh === undefined) unreadable.push({ vmId: waiting.vmId, keyId });
-      else if (await this.#replace(waiting, fresh)) resealed += 1;
+      else if (await waiting.replace(fresh)) resealed += 1;
     }
     return { resealed, current, unreadable };
   }
@@ -66,7 +60,13 @@ export class SealedBoxes {
     return counts;
   }
 
+  /** Batches come first: an item whose VM is made meanwhile is met again among the VMs. */
   async *#boxes(signal: AbortSignal): AsyncGenerator<WaitingBox> {
+    yield* batchBoxes({ redis: this.#redis, keys: this.#keys }, signal);
+    yield* this.#vmBoxes(signal);
+  }
+
+  async *#vmBoxes(signal: AbortSignal): AsyncGenerator<WaitingBox> {
     let cursor: string | undefined;
     do {
       signal.throwIfAborted();
@@ -78,14 +78,15 @@ export class SealedBoxes {
       for (const [at, [error, box]] of replies.entries()) {
         if (error !== null) throw error;
         const { owner, vmId } = owners[at] ?? {};
-        if (typeof box === "string" && owner !== undefined && vmId !== undefined) yield { owner, vmId, box };
+        if (typeof box !== "string" || owner === undefined || vmId === undefined) continue;
+        yield { owner, vmId, box, replace: (fresh) => this.#replace({ vmId, box, fresh }) };
       }
       cursor = page.next ?? undefined;
       await yieldToOthers();
     } while (cursor !== undefined);
   }
 
-  async #replace({ vmId, box }: WaitingBox, fresh: string): Promise<boolean> {
+  async #replace({ vmId, box, fresh }: { vmId: string; box: string; fresh: string }): Promise<boolean> {
     return (await replaceScript.run(this.#redis, [this.#keys.box(vmId)], { old: box, new: fresh })) === 1;
   }
 }

@@ -1,5 +1,7 @@
+import { performance } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
+import { type Counting, NO_COUNTING } from "../runtime/metrics/meter.ts";
 import type { VmQueue } from "./vm-queue.ts";
 import type { VmStore } from "./vm-store.ts";
 import type { VmUpkeep } from "./vm-upkeep.ts";
@@ -16,15 +18,24 @@ export class Sweeper {
   readonly #queue: VmQueue;
   readonly #logger: Logger;
   readonly #intervalMs: number;
+  readonly #counting: Counting;
   readonly #stopping = new AbortController();
   #loop: Promise<void> | undefined;
 
-  constructor(options: { store: VmStore; upkeep: VmUpkeep; queue: VmQueue; logger: Logger; intervalMs: number }) {
+  constructor(options: {
+    store: VmStore;
+    upkeep: VmUpkeep;
+    queue: VmQueue;
+    logger: Logger;
+    intervalMs: number;
+    counting?: Counting;
+  }) {
     this.#store = options.store;
     this.#upkeep = options.upkeep;
     this.#queue = options.queue;
     this.#logger = options.logger;
     this.#intervalMs = options.intervalMs;
+    this.#counting = options.counting ?? NO_COUNTING;
   }
 
   start(): void {
@@ -39,7 +50,12 @@ export class Sweeper {
   /** One round. Throws when Redis cannot be reached; the next round does the rest. */
   async sweep(): Promise<void> {
     // One record that cannot be read must not keep time limits and retention from happening.
-    const steps = [this.#addMissingJobs(), this.#endOverdue(), this.#upkeep.purgeExpired(BATCH)];
+    const steps = [
+      this.#addMissingJobs(),
+      this.#endOverdue(),
+      this.#upkeep.purgeExpired(BATCH),
+      this.#upkeep.groupFailures(BATCH),
+    ];
     const failed = (await Promise.allSettled(steps)).find((step) => step.status === "rejected");
     if (failed !== undefined) throw failed.reason;
   }
@@ -50,9 +66,12 @@ export class Sweeper {
       // Jitter, so that many sweepers do not do the same at the same moment.
       await delay(this.#intervalMs * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
-      await this.sweep().catch((error) =>
-        this.#logger.warn({ err: error }, "a step of a sweep failed; the next one goes on"),
-      );
+      const startedMs = performance.now();
+      await this.sweep().catch((error) => {
+        this.#counting.count("drover_sweep_failures_total", {});
+        this.#logger.warn({ err: error }, "a step of a sweep failed; the next one goes on");
+      });
+      this.#counting.observe("drover_sweep_seconds", {}, (performance.now() - startedMs) / 1_000);
     }
   }
 

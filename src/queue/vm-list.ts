@@ -3,6 +3,7 @@ import { DroverError } from "../contract/errors.ts";
 import { askedPool } from "../contract/placement.ts";
 import { VmRecord } from "../contract/vm-record.ts";
 import type { VmState } from "../contract/vm-state.ts";
+import { itemOfVmId } from "../runtime/batch-id.ts";
 import type { RedisClient } from "./connection.ts";
 import type { RedisKeys } from "./redis-keys.ts";
 
@@ -14,6 +15,8 @@ export interface ListFilter {
   readonly cause?: string | undefined;
   /** `name` or `name=value`; all must fit. */
   readonly labels?: readonly string[] | undefined;
+  /** Only VMs of this batch. */
+  readonly batch?: string | undefined;
   readonly limit: number;
   readonly cursor?: string | undefined;
 }
@@ -42,10 +45,11 @@ export async function listRecords(redis: RedisClient, keys: RedisKeys, filter: L
     const chunk = await newestBelow(redis, indexes, position);
     if (chunk.length === 0) return { records, next: null };
     scanned += chunk.length;
-    const read = await readRecords(redis, keys, chunk);
-    for (const [index, entry] of chunk.entries()) {
+    const isWanted = ([, vmId]: Position) => filter.batch === undefined || itemOfVmId(vmId)?.batchId === filter.batch;
+    const read = await readRecords(redis, keys, chunk.filter(isWanted));
+    for (const entry of chunk) {
       position = entry;
-      const record = read[index];
+      const record = read.get(entry[1]);
       if (record === undefined || !fits(record, filter)) continue;
       records.push(record);
       if (records.length === filter.limit) return { records, next: writeCursor(entry) };
@@ -87,15 +91,19 @@ async function readRecords(
   redis: RedisClient,
   keys: RedisKeys,
   chunk: readonly Position[],
-): Promise<(VmRecord | undefined)[]> {
+): Promise<ReadonlyMap<string, VmRecord>> {
+  if (chunk.length === 0) return new Map();
   const pipeline = redis.pipeline();
   for (const [, vmId] of chunk) pipeline.hgetall(keys.record(vmId));
   const replies = (await pipeline.exec()) ?? [];
-  return replies.map(([error, fields]) => {
+  const records = new Map<string, VmRecord>();
+  for (const [index, [error, fields]] of replies.entries()) {
     if (error !== null) throw error;
     const parsed = VmRecord.safeParse(fields);
-    return parsed.success ? parsed.data : undefined; // purged meanwhile, or of a version we cannot read
-  });
+    // One that was purged meanwhile, or is of a version that we cannot read, is left out.
+    if (parsed.success) records.set(chunk[index]?.[1] ?? "", parsed.data);
+  }
+  return records;
 }
 
 function fits(record: VmRecord, filter: ListFilter): boolean {

@@ -1,11 +1,13 @@
 import { type Job, Queue } from "bullmq";
 import type { Logger } from "pino";
-import { RemoveJobData, type VmJobData } from "../contract/job-data.ts";
+import { HEED_JOB, HeedJobData, RemoveJobData, type VmJobData } from "../contract/job-data.ts";
 import type { VmRecord } from "../contract/vm-record.ts";
 import { FINAL_STATES } from "../contract/vm-state.ts";
 import type { RedisClient } from "./connection.ts";
 import { loadScript } from "./lua-script.ts";
+import { PoolNames } from "./pool-names.ts";
 import { PRIORITY_SCALE } from "./priority-scale.ts";
+import { type QueuePlace, readPlaces } from "./queue-place.ts";
 import { poolQueueName, type RedisKeys, removeQueueName } from "./redis-keys.ts";
 
 const jobAddedScript = loadScript("job-added-5");
@@ -18,6 +20,9 @@ export interface VmQueueOptions {
   readonly keys: RedisKeys;
   readonly logger: Logger;
 }
+
+/** What a job says of its VM. */
+export type QueuedVm = Pick<VmRecord, "vmId" | "owner" | "pool" | "spec" | "jobPriority" | "attempts">;
 
 /** The options of a VM's job, here and wherever a lost job is made again. */
 export function jobOptions({ vmId, jobPriority, attempts }: Pick<VmRecord, "vmId" | "jobPriority" | "attempts">) {
@@ -36,29 +41,29 @@ export class VmQueue {
   readonly #options: VmQueueOptions;
   readonly #queues = new Map<string, Queue>();
   readonly #onChanged = new Set<() => void>();
+  readonly #poolNames: PoolNames;
 
   constructor(options: VmQueueOptions) {
     this.#options = options;
+    this.#poolNames = new PoolNames(options);
   }
 
   /** Puts the job of an accepted VM into its pool. Idempotent: BullMQ keeps the first job of an id. */
-  async enqueue(record: VmRecord): Promise<void> {
-    const data: VmJobData = { v: 1, vmId: record.vmId, owner: record.owner, pool: record.pool, spec: record.spec };
-    await this.#queue(poolQueueName(record.pool)).add(record.spec.name ?? "vm", data, jobOptions(record));
-    const { redis, keys } = this.#options;
-    const { vmId, pool } = record;
-    const queue = poolQueueName(pool);
-    await jobAddedScript.run(
-      redis,
-      [
-        keys.record(vmId),
-        keys.pendingJobs, // the sweeper need not look any more
-        keys.bull(queue, "prioritized"),
-        keys.fairness(pool),
-        keys.bull(queue, vmId),
-      ],
-      { vmId, final: FINAL_STATES, ...PRIORITY_SCALE },
-    );
+  async enqueue(vm: QueuedVm): Promise<void> {
+    const { name, data, opts } = toJob(vm);
+    await this.#queue(poolQueueName(vm.pool)).add(name, data, opts);
+    await this.#jobAdded(vm);
+    await this.#tellHosts(vm.pool);
+  }
+
+  /** The same for several VMs at once. */
+  async enqueueAll(vms: readonly QueuedVm[]): Promise<void> {
+    for (const pool of new Set(vms.map((vm) => vm.pool))) {
+      const ofPool = vms.filter((vm) => vm.pool === pool);
+      await this.#queue(poolQueueName(pool)).addBulk(ofPool.map(toJob));
+      await Promise.all(ofPool.map((vm) => this.#jobAdded(vm)));
+      await this.#tellHosts(pool);
+    }
   }
 
   /** Tells a host to look at the removal mark of one of its VMs. A lost job costs at most one reconcile period. */
@@ -70,6 +75,15 @@ export class VmQueue {
       removeOnFail: 100,
       attempts: 3,
       backoff: { type: "fixed", delay: 1_000 },
+    });
+  }
+
+  /** Tells a host to look at what an operator wants of it. A lost job costs at most one renewal of the lease. */
+  async notifyWish(hostId: string): Promise<void> {
+    const data: HeedJobData = HeedJobData.parse({ v: 1 });
+    await this.#queue(removeQueueName(hostId)).add(HEED_JOB, data, {
+      removeOnComplete: true,
+      removeOnFail: true, // a worker of an earlier version does not know it
     });
   }
 
@@ -86,17 +100,29 @@ export class VmQueue {
     return typeof rank === "number" ? rank : undefined;
   }
 
+  /** Where the jobs of VMs that wait stand, in the order asked. */
+  async places(vms: readonly Pick<VmRecord, "vmId" | "pool">[]): Promise<readonly QueuePlace[]> {
+    return readPlaces(this.#options, vms);
+  }
+
   /** How many VMs of a pool wait. */
   async waiting(pool: string): Promise<number> {
     const { redis, keys } = this.#options;
     return redis.zcard(keys.bull(poolQueueName(pool), "prioritized"));
   }
 
-  /** Looks for pools and hosts that appeared elsewhere, so that the dashboard shows them. */
+  /** Looks for pools and hosts that appeared elsewhere, or are no more, so that the dashboard shows what is there. */
   async discover(): Promise<void> {
     const { redis, keys } = this.#options;
     const [pools, hosts] = await Promise.all([redis.smembers(keys.pools), redis.smembers(keys.hosts)]);
-    for (const name of [...pools.map(poolQueueName), ...hosts.map(removeQueueName)]) this.#queue(name);
+    const names = new Set([...pools.map(poolQueueName), ...hosts.map(removeQueueName)]);
+    const come = [...names].filter((name) => !this.#queues.has(name));
+    const gone = [...this.#queues].filter(([name]) => !names.has(name));
+    if (come.length + gone.length === 0) return;
+    for (const name of come) this.#open(name);
+    for (const [name] of gone) this.#queues.delete(name);
+    for (const listener of this.#onChanged) listener();
+    await Promise.all(gone.map(([, queue]) => queue.close())); // the connection stays open: it is ours
   }
 
   /** The queues for Bull Board. */
@@ -113,14 +139,48 @@ export class VmQueue {
     await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
   }
 
+  async #jobAdded({ vmId, pool }: QueuedVm): Promise<void> {
+    const { redis, keys } = this.#options;
+    const queue = poolQueueName(pool);
+    await jobAddedScript.run(
+      redis,
+      [
+        keys.record(vmId),
+        keys.pendingJobs, // the sweeper need not look any more
+        keys.bull(queue, "prioritized"),
+        keys.fairness(pool),
+        keys.bull(queue, vmId),
+      ],
+      { vmId, final: FINAL_STATES, ...PRIORITY_SCALE },
+    );
+  }
+
+  /** Of a pool that they may not look at yet; without a word they find it within seconds, so that this never throws. */
+  async #tellHosts(pool: string): Promise<void> {
+    await this.#poolNames
+      .tell(pool)
+      .catch((error) => this.#options.logger.debug({ err: error, pool }, "the hosts were not told of a queue"));
+  }
+
   #queue(name: string): Queue {
     const known = this.#queues.get(name);
     if (known !== undefined) return known;
+    const queue = this.#open(name);
+    for (const listener of this.#onChanged) listener();
+    return queue;
+  }
+
+  #open(name: string): Queue {
     const { redis, keys, logger } = this.#options;
     const queue = new Queue(name, { connection: redis, prefix: keys.prefix, skipVersionCheck: true });
     queue.on("error", (error) => logger.debug({ err: error, queue: name }, "BullMQ queue error"));
     this.#queues.set(name, queue);
-    for (const listener of this.#onChanged) listener();
     return queue;
   }
+}
+
+function toJob(vm: QueuedVm) {
+  const { vmId, owner, pool, spec } = vm;
+  const data: VmJobData = { v: 1, vmId, owner, pool, spec };
+  return { name: spec.name ?? "vm", data, opts: jobOptions(vm) };
 }

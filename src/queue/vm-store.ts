@@ -6,6 +6,7 @@ import { RECORD_VERSION, VmRecord } from "../contract/vm-record.ts";
 import type { PriorityClass, VmSpec } from "../contract/vm-request.ts";
 import { FINAL_STATES, WAITING_STATES } from "../contract/vm-state.ts";
 import type { Config } from "../runtime/config-shape.ts";
+import type { TraceContext } from "../runtime/tracing/tracer.ts";
 import type { RedisClient } from "./connection.ts";
 import { loadScript } from "./lua-script.ts";
 import { PRIORITY_SCALE } from "./priority-scale.ts";
@@ -20,7 +21,7 @@ const AcceptReply = z
   .tuple([z.enum(["accepted", "replayed", "conflict", "gone"]), z.string()])
   .rest(z.array(z.string()));
 const RemoveReply = z.tuple([z.enum(["not_found", "removed", "marked", "final", "not_due"]), z.string()]);
-const RetryReply = z.enum(["queued", "not_found", "not_failed", "secrets_gone", "marked"]);
+const RetryReply = z.enum(["queued", "not_found", "not_failed", "secrets_gone", "marked", "full"]);
 const Mark = z.object({ reason: z.string(), by: z.string(), atMs: z.number(), owner: z.string().optional() });
 
 export interface AcceptInput {
@@ -35,6 +36,8 @@ export interface AcceptInput {
   readonly attempts: number;
   readonly queueTimeoutMs: number | undefined;
   readonly idempotencyKey: string | undefined;
+  /** Where the span of its acceptance stands: all its spans belong to that trace. */
+  readonly trace?: TraceContext | undefined;
 }
 
 export interface AcceptOutcome {
@@ -50,6 +53,15 @@ export interface RemovalRequest {
   readonly by: string;
   /** Skips the polite steps of the stop ladder. */
   readonly force?: boolean;
+  /** Leaves a VM alone that a host has (`not_due`). */
+  readonly waitingOnly?: boolean;
+}
+
+export interface HandRetry {
+  readonly vmId: string;
+  readonly by: string;
+  /** Only while fewer VMs of a batch (its key) than this wait or live: `full` else. */
+  readonly within?: { readonly batch: string; readonly window: number };
 }
 
 export interface RemovalOutcome {
@@ -122,6 +134,7 @@ export class VmStore {
           attempts: String(input.attempts),
           attemptsMade: "0",
           hasSecrets: input.sealedSecrets === undefined ? "0" : "1",
+          ...(input.trace === undefined ? {} : { trace: input.trace }),
         },
       },
     );
@@ -151,7 +164,13 @@ export class VmStore {
   }
 
   /** REMOVE: from here on the VM never runs again. Idempotent. */
-  async requestRemoval({ vmId, reason, by, force = false }: RemovalRequest): Promise<RemovalOutcome> {
+  async requestRemoval({
+    vmId,
+    reason,
+    by,
+    force = false,
+    waitingOnly = false,
+  }: RemovalRequest): Promise<RemovalOutcome> {
     const keys = this.#keys;
     const pool = await this.#redis.hget(keys.record(vmId), "pool");
     if (pool === null) return { kind: "not_found" };
@@ -181,6 +200,7 @@ export class VmStore {
         reason,
         by,
         force,
+        waitingOnly,
         keepMs: this.#keep.completedMs,
         eventsMax: this.#eventsMax,
         final: FINAL_STATES,
@@ -194,7 +214,7 @@ export class VmStore {
   }
 
   /** Puts a failed VM back into the queue with all its attempts; its epoch goes on counting. */
-  async retryByHand({ vmId }: { vmId: string; by: string }): Promise<{ kind: z.infer<typeof RetryReply> }> {
+  async retryByHand({ vmId, within }: HandRetry): Promise<{ kind: z.infer<typeof RetryReply> }> {
     const keys = this.#keys;
     const pool = await this.#redis.hget(keys.record(vmId), "pool");
     if (pool === null) return { kind: "not_found" };
@@ -224,6 +244,7 @@ export class VmStore {
         progress: JSON.stringify({ state: "queued" }),
         nonce: randomUUID(),
         queueTimeoutMs: null,
+        within: within ?? null,
       },
     );
     return { kind: RetryReply.parse(reply) };

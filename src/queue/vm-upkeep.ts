@@ -2,7 +2,9 @@ import { z } from "zod";
 import { FINAL_STATES } from "../contract/vm-state.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import type { RedisClient } from "./connection.ts";
+import { FailureBackfill } from "./failure-backfill.ts";
 import { loadScript } from "./lua-script.ts";
+import { PoolNames } from "./pool-names.ts";
 import { poolQueueName, type RedisKeys } from "./redis-keys.ts";
 import type { RemovalRequest } from "./vm-store.ts";
 
@@ -13,21 +15,27 @@ export class VmUpkeep {
   readonly #redis: RedisClient;
   readonly #keys: RedisKeys;
   readonly #keep: Config["keep"];
+  readonly #poolNames: PoolNames;
+  readonly #backfill: FailureBackfill;
 
   constructor({ redis, keys, keep }: { redis: RedisClient; keys: RedisKeys; keep: Config["keep"] }) {
     this.#redis = redis;
     this.#keys = keys;
     this.#keep = keep;
+    this.#poolNames = new PoolNames({ redis, keys });
+    this.#backfill = new FailureBackfill({ redis, keys });
   }
 
-  /** Deletes the records whose time is over, at most `count`; gives the number deleted. */
+  /** Deletes the records whose time is over, at most `count`, and queues that this has emptied; gives the number deleted. */
   async purgeExpired(count: number): Promise<number> {
     const keys = this.#keys;
     const due = await this.#redis.zrangebyscore(keys.expiry, "-inf", Date.now(), "LIMIT", 0, count);
     let purged = 0;
+    const pools = new Set<string>();
     for (const vmId of due) {
       const [owner, pool] = await this.#redis.hmget(keys.record(vmId), "owner", "pool");
       const queue = poolQueueName(pool ?? "");
+      if (pool != null) pools.add(pool);
       const reply = await purgeScript.run(
         this.#redis,
         [
@@ -53,7 +61,13 @@ export class VmUpkeep {
       );
       purged += z.number().parse(reply);
     }
+    for (const pool of pools) await this.#poolNames.retire(pool);
     return purged;
+  }
+
+  /** Puts failed VMs into their groups that a version without groups has failed; looks at `count` of them. */
+  async groupFailures(count: number): Promise<number> {
+    return this.#backfill.step(count, performance.now());
   }
 
   /** VMs whose queue timeout or TTL has passed, with the reason of their removal. */

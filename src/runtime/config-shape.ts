@@ -102,12 +102,10 @@ export interface Config {
     readonly awayMaxMs: number;
   };
   readonly placement: {
-    /** Memory of the host that no VM gets. */
-    readonly memoryReserveBytes: number;
-    /** `name=size` pairs between commas. */
-    readonly memoryClasses: string;
-    /** `name=value` pairs between commas. */
-    readonly hostLabels: string;
+    /** Bytes of the host's memory that no VM gets. `auto`: what `hostMemory` makes of it; `off`: memory is not counted. */
+    readonly memoryReserve: number | "auto" | "off";
+    readonly memoryClasses: readonly MemoryClassSize[];
+    readonly hostLabels: Readonly<Record<string, string>>;
   };
   readonly batches: {
     readonly itemsMax: number;
@@ -117,8 +115,10 @@ export interface Config {
     readonly keepMs: number;
   };
   readonly watching: {
-    /** Where the worker answers /metrics: `host:port`, `off`, or empty for the default. */
-    readonly workerListen: string;
+    /** Where the worker answers /metrics; undefined: at the usual place, or any other on loopback. */
+    readonly workerListen: WatchAddress | "off" | undefined;
+    /** File with the token that is asked for; empty: none is. */
+    readonly workerTokenFile: string;
   };
   /** Fail points for tests; empty in every other life. */
   readonly failpoint: string;
@@ -146,6 +146,13 @@ export interface Config {
   };
 }
 
+/** Where a listener without TLS of its own listens. */
+export interface WatchAddress {
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+}
+
 export interface ListenerConfig {
   readonly host: string;
   readonly port: number;
@@ -158,4 +165,12 @@ export interface ListenerConfig {
   readonly readHeaderTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly maxHeaderBytes: number;
+}
+
+/** A size of memory that requests may ask for by its name. */
+export interface MemoryClassSize {
+  readonly name: string;
+  /** As QEMU's -m takes it. */
+  readonly size: string;
+  readonly bytes: number;
 }

@@ -59,6 +59,8 @@ async function attachAndSupervise(
     const { console } = await deps.machine.readOutputs(paths).catch(() => ({ console: "" }));
     hand.watch.feed({ bytes: Buffer.from(console), skipped: false });
   }
+  hand.trace.begin("adopt");
+  hand.trace.phase("attach");
   const qemu = await attachPatiently(deps, { launch, process, stop }, hand);
   if (qemu === "left") return "left";
   if (qemu === "stopped") return stopEnd(launch, stop.reason ?? "released");
@@ -67,12 +69,13 @@ async function attachAndSupervise(
   deps.logger.info({ vmId: identity.vmId, epoch: identity.epoch, pid: process.pid }, "took over a running VM");
   await deps.files.forgetGuarded(paths).catch(() => undefined); // a disk that takes nothing: the note tells only of the dead
   await noteAdopted(deps, launch, process);
+  hand.trace.end();
   await deps.failPoints.reach("A2-attached", launch.spec.name);
   const bootLimit = launch.state === "running" && isProbed(launch) ? limitBoot(deps, launch, stop) : undefined;
   try {
-    const { watch, stalled, maskText } = hand;
+    const { trace, watch, stalled, maskText } = hand;
     const onBooted = () => bootLimit?.abort();
-    return await superviseVm(deps, { launch, qemu, stop, watch, stalled, mask: maskText, onBooted });
+    return await superviseVm(deps, { launch, qemu, stop, trace, watch, stalled, mask: maskText, onBooted });
   } finally {
     bootLimit?.abort();
   }

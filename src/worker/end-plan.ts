@@ -1,12 +1,19 @@
 import { z } from "zod";
-import { CAUSE_CODES, CAUSES, type Cause } from "../contract/causes.ts";
+import { CAUSE_CODES, CAUSES, type Cause, type ProcessExit } from "../contract/causes.ts";
+import { Forensics } from "../contract/forensics.ts";
 import { POISON_CRASHES, POISON_WINDOW_MS } from "../contract/limits.ts";
 import type { StopReason } from "./stop-request.ts";
 
 /** How a launch ended, as seen by the supervisor. */
 export type LaunchEnd =
   | { readonly kind: "guest_ended"; readonly reason: "guest_shutdown" | "guest_reset" }
-  | { readonly kind: "failure"; readonly cause: Cause; readonly exitCode?: number | undefined }
+  | {
+      readonly kind: "failure";
+      readonly cause: Cause;
+      readonly exitCode?: number | undefined;
+      /** How QEMU ended, where it ended by itself. */
+      readonly exit?: ProcessExit | undefined;
+    }
   | { readonly kind: "stopped"; readonly reason: Exclude<StopReason, "boot_timeout"> };
 
 /**
@@ -33,6 +40,8 @@ export const EndPlan = z.strictObject({
   /** When workers died in launches of this VM before it was running, this one's included. */
   crashes: z.array(z.int()).default([]),
   tail: z.strictObject({ console: z.string(), qemu: z.string() }),
+  /** There when the launch has failed. */
+  forensics: Forensics.optional(),
 });
 export type EndPlan = z.infer<typeof EndPlan>;
 
@@ -75,7 +84,7 @@ export function isHostFault(code: Cause["code"]): boolean {
 }
 
 /** Decides, once, what the end of a launch means. Pure. */
-export function planEnd(facts: EndFacts): Omit<EndPlan, "v" | "tail"> {
+export function planEnd(facts: EndFacts): Omit<EndPlan, "v" | "tail" | "forensics"> {
   const base = {
     cause: null,
     exitCode: facts.guestResult?.exitCode ?? null,

@@ -10,8 +10,10 @@ import type { Config } from "../runtime/config-shape.ts";
 import type { Breaker } from "./breaker.ts";
 import { type EndPlan, type LaunchEnd, planEnd } from "./end-plan.ts";
 import type { FailPoints } from "./fail-points.ts";
+import { forensicsOf } from "./forensics.ts";
 import { heedLateMark } from "./give-back.ts";
 import { type Launch, toLive } from "./launch.ts";
+import type { LaunchEvidence } from "./launch-evidence.ts";
 import type { LaunchFiles } from "./launch-files.ts";
 import type { Mutex } from "./mutex.ts";
 import { publishEnd, settleJob } from "./settle-end.ts";
@@ -22,6 +24,8 @@ export interface EndDeps extends Stores {
   readonly files: LaunchFiles;
   readonly failPoints: FailPoints;
   readonly breaker: Breaker;
+  /** Undefined: nothing is found out of the files of failed launches. */
+  readonly evidence?: Pick<LaunchEvidence, "gather"> | undefined;
   readonly mutex: Mutex;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -63,6 +67,7 @@ export async function finishEnd(deps: EndDeps, launch: Launch, plan: EndPlan): P
   });
   if (published.delayMs > 0) await heedLateMark(deps, vmId);
   deps.breaker.noteEnd(published);
+  if (published.cause !== null) deps.evidence?.gather(launch);
   const { outcome, reason, delayMs } = published;
   logger.info({ vmId, epoch, outcome, reason, delayMs }, "launch ended");
 }
@@ -167,7 +172,9 @@ async function planFor(deps: EndDeps, launch: Launch, end: LaunchEnd, outputs: V
     nowMs: clock.nowMs(),
     random: Math.random(),
   });
-  return { v: 1, ...plan, tail: { console: outputs.console, qemu: outputs.qemu } };
+  const { cause, endedAtMs } = plan;
+  const tail = { console: outputs.console, qemu: outputs.qemu };
+  return { v: 1, ...plan, tail, ...(cause && { forensics: forensicsOf(launch, { cause, end, endedAtMs }, outputs) }) };
 }
 
 async function markOf({ launches }: EndDeps, { identity }: Launch): Promise<RemovalMark | undefined> {
@@ -181,7 +188,7 @@ async function hasOtherHosts({ hosts, clock }: EndDeps, { identity, avoid }: Lau
 
 /** Whatever a launch may throw, as a cause. What nobody classified is drover's own failure. */
 export function toLaunchEnd(error: unknown): LaunchEnd {
-  if (error instanceof LaunchFailure) return { kind: "failure", cause: error.failure };
+  if (error instanceof LaunchFailure) return { kind: "failure", cause: error.failure, exit: error.exit };
   const message = error instanceof Error ? error.message : String(error);
   return { kind: "failure", cause: { code: "internal", message } };
 }

@@ -1,11 +1,11 @@
 import type { Logger } from "pino";
-import type { ServedPools } from "../contract/placement.ts";
 import type { ClaimedJob, JobClaims } from "../queue/job-claims.ts";
 import type { PoolWaiter } from "../queue/pool-waiter.ts";
 import { within } from "../runtime/bounded-wait.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { linkSignals } from "../runtime/link-signals.ts";
 import type { Mutex } from "./mutex.ts";
+import type { PoolWatch } from "./pool-watch.ts";
 import { HostUnfit } from "./take-job.ts";
 
 /** A marker may be lost (another worker popped it and died): pools are looked at this often anyway. */
@@ -15,25 +15,25 @@ const ERROR_PAUSE_MS = 500;
 const UNFIT_PAUSE_MS = 5_000;
 const STOP_MAX_MS = 1_000;
 const COMPLAIN_EVERY_MS = 10_000;
-/** While the GPU is held nobody waits at the pools that ask for it: they are looked at this often, should it be free. */
-const GPU_LOOK_MS = 1_000;
+/** Nobody waits at pools whose VMs do not fit now (the GPU is held, memory is short): it is looked this often whether they do. */
+const FIT_LOOK_MS = 1_000;
 /** Room may also come by time alone (a lease that is valid again, a breaker that lets one try): looked at this often. */
 const ROOM_LOOK_MS = 1_000;
 /** No step of the loop takes longer while Redis can be reached; a loop that does not turn must not hold a lease. */
 const TURN_MAX_MS = 30_000;
 
 export interface FetchLoopDeps {
-  readonly pools: ServedPools;
+  readonly pools: Pick<PoolWatch, "served" | "look" | "expectNew">;
   readonly claims: Pick<JobClaims, "fetch" | "nextDelayedAtMs">;
   readonly waiter: Pick<PoolWaiter, "wait" | "stop">;
   readonly mutex: Mutex;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly newToken: () => string;
-  /** Whether a slot and a port are free now: nothing is fetched only to be put back for a limit. */
+  /** Whether a VM may be taken now, of whatever pool: nothing is fetched only to be put back for a limit. */
   readonly hasRoom: () => boolean;
-  /** Whether the host has a GPU that no VM holds: only then are the pools that ask for it looked at. */
-  readonly isGpuFree: () => boolean;
+  /** Those of the pools of which any VM would fit now: only these are looked at. */
+  readonly fitting: (pools: readonly string[]) => readonly string[];
   /** Resolves when `hasRoom` may have changed, or is aborted. */
   readonly roomChanged: (signal: AbortSignal) => Promise<void>;
   /** Puts the intent on disk and takes the port. Called under the mutex; the launch itself goes on in the background. */
@@ -81,7 +81,7 @@ export class FetchLoop {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    const { hasRoom, waiter, mutex, clock } = this.#deps;
+    const { hasRoom, pools, waiter, mutex, clock } = this.#deps;
     while (!signal.aborted) {
       this.#turnedAtMs = clock.monotonicMs();
       try {
@@ -89,12 +89,19 @@ export class FetchLoop {
           await this.#waitForRoom(signal);
           continue;
         }
+        if (await pools.look()) this.#mayBeDelayed = true;
         const fetched = await mutex.run(() => this.#fetchOne(signal));
         // A fetch has set the marker again, so that the wait after it comes back at once.
         if (signal.aborted) return;
-        const pools = this.#openPools();
-        const sign = await waiter.wait(pools, fetched ? this.#waitMaxMs() : await this.#waitMs(pools));
+        const open = this.#openPools();
+        if (open.length === 0) {
+          pools.expectNew(); // meanwhile nobody hears the bell
+          await this.#waitForRoom(signal);
+          continue;
+        }
+        const sign = await waiter.wait(open, fetched ? this.#waitMaxMs(open) : await this.#waitMs(open));
         this.#mayBeDelayed ||= sign === "delayed";
+        if (sign === "bell") pools.expectNew();
       } catch (error) {
         if (signal.aborted) return;
         this.#complain(error);
@@ -148,25 +155,27 @@ export class FetchLoop {
 
   /** The pools of which the host could take any VM now, each list from behind the pool that gave the last one. */
   #openPools(): readonly string[] {
-    const { pools, isGpuFree } = this.#deps;
+    const { pools, fitting } = this.#deps;
+    const { gpu, others } = pools.served;
     const inTurn = (list: readonly string[]) => {
       const next = list.indexOf(this.#lastPool) + 1;
       return [...list.slice(next), ...list.slice(0, next)];
     };
-    return [...(isGpuFree() ? inTurn(pools.gpu) : []), ...inTurn(pools.others)];
+    return fitting([...inTurn(gpu), ...inTurn(others)]);
   }
 
-  #waitMaxMs(): number {
-    const { pools, isGpuFree } = this.#deps;
-    return pools.gpu.length === 0 || isGpuFree() ? WAIT_MAX_MS : GPU_LOOK_MS;
+  #waitMaxMs(open: readonly string[]): number {
+    const { gpu, others } = this.#deps.pools.served;
+    return open.length === gpu.length + others.length ? WAIT_MAX_MS : FIT_LOOK_MS;
   }
 
   /** Until the earliest delayed job of these pools is due, within the bound. */
   async #waitMs(pools: readonly string[]): Promise<number> {
-    if (!this.#mayBeDelayed) return this.#waitMaxMs();
+    const maxMs = this.#waitMaxMs(pools);
+    if (!this.#mayBeDelayed) return maxMs;
     const due = await Promise.all(pools.map((pool) => this.#deps.claims.nextDelayedAtMs(pool)));
     const earliest = Math.min(...due.map((atMs) => atMs ?? Number.POSITIVE_INFINITY));
-    this.#mayBeDelayed = earliest !== Number.POSITIVE_INFINITY;
-    return Math.max(Math.min(this.#waitMaxMs(), earliest - this.#deps.clock.nowMs()), 1);
+    this.#mayBeDelayed = earliest !== Number.POSITIVE_INFINITY || maxMs < WAIT_MAX_MS; // of those not asked nobody knows
+    return Math.max(Math.min(maxMs, earliest - this.#deps.clock.nowMs()), 1);
   }
 }

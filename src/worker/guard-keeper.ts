@@ -41,6 +41,12 @@ export class GuardKeeper {
     return this.#link === undefined || this.#link.leftMs() > 0;
   }
 
+  /** How long the guard leaves the VMs alone yet; undefined where there is none, or no deadline. */
+  get leftMs(): number | undefined {
+    const leftMs = this.#link?.leftMs();
+    return leftMs === Number.POSITIVE_INFINITY ? undefined : leftMs;
+  }
+
   /** The lease was renewed by a command that was sent at this moment of `uptimeMs`. */
   async noteRenewal(sinceUptimeMs: number): Promise<void> {
     await this.#refresh(sinceUptimeMs);

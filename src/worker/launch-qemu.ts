@@ -3,7 +3,6 @@ import { LaunchFailure } from "../contract/causes.ts";
 import { parseGoDurationMs } from "../contract/go-duration.ts";
 import type { Tee } from "../contract/qemu-config.ts";
 import type { VmSecrets } from "../contract/vm-request.ts";
-import { FINAL_STATES } from "../contract/vm-state.ts";
 import type { OperatorPaths } from "../qemu/failure-patterns.ts";
 import type { RingChunk } from "../qemu/ring-reader.ts";
 import { maskCommand, shellLine } from "../qemu/shell-quote.ts";
@@ -15,27 +14,27 @@ import type { GpuSlot } from "./gpu-slot.ts";
 import type { Launch } from "./launch.ts";
 import type { LaunchAttestor } from "./launch-attestor.ts";
 import type { LaunchFiles } from "./launch-files.ts";
+import type { LaunchTrace } from "./launch-trace.ts";
 import type { LiveQemu, Machine } from "./machine.ts";
+import type { MemoryRoom } from "./memory-room.ts";
 import { type MoveDeps, moveVm, saveLaunch, whenPossible } from "./move-vm.ts";
 import type { SecretMask } from "./secret-mask.ts";
+import { assertStillOurs, type StillOursDeps } from "./still-ours.ts";
 import type { StopRequest } from "./stop-request.ts";
 import { assertServed, vmTee } from "./vm-hardware.ts";
 
 /** More foreign listeners than this in one launch are no accident of timing; the VM goes back to the queue. */
 const PORT_TRIES_MAX = 16;
-/** A launch on a host that has no lease for a while looks this often. */
-const LEASE_LOOK_MS = 200;
 
-export interface QemuLaunchDeps extends MoveDeps {
+export interface QemuLaunchDeps extends MoveDeps, StillOursDeps {
   readonly config: Config;
   readonly machine: Machine;
   readonly files: LaunchFiles;
   readonly failPoints: FailPoints;
   readonly logger: Logger;
-  /** Whether nobody else can launch this host's VMs now: it surely holds its lease, and the guard is in time. */
-  readonly mayLaunch: () => boolean;
   readonly tee: Tee;
   readonly gpu: Pick<GpuSlot, "freeFor" | "setAside">;
+  readonly memory: MemoryRoom;
   /** Undefined where VMs of this host have no TEE. */
   readonly attestor?: Pick<LaunchAttestor, "attest" | "hostData"> | undefined;
   readonly forwardBind: string | undefined;
@@ -48,6 +47,7 @@ export interface QemuOrder {
   readonly launch: Launch;
   readonly secrets: VmSecrets;
   readonly mask: SecretMask;
+  readonly trace: LaunchTrace;
   readonly stop: StopRequest;
   readonly onConsole: (chunk: RingChunk) => void;
   readonly onObservation: (seen: QemuObservation) => void;
@@ -56,9 +56,11 @@ export interface QemuOrder {
 /** Makes the files, starts QEMU and brings the VM to `running`. Leaves no process behind when it fails or is stopped. */
 export async function launchQemu(deps: QemuLaunchDeps, order: QemuOrder): Promise<LiveQemu> {
   const { launch, stop } = order;
-  assertServed(launch.spec, { tee: vmTee(launch.spec, deps.tee), gpu: launch.gpu });
+  const memory = deps.memory.sizeOf(launch.spec);
+  assertServed(launch.spec, { tee: vmTee(launch.spec, deps.tee), gpu: launch.gpu, memory });
   const attesting = attestorOf(deps, launch)?.attest(launch, stop.signal);
   attesting?.catch(() => undefined); // it is awaited once the files are made, and only then
+  order.trace.phase("make_files");
   await makeFiles(deps, order);
   const attestation = await attesting;
   launch.attestation = attestation === undefined ? undefined : JSON.stringify(attestation);
@@ -96,45 +98,12 @@ async function makeFiles(deps: QemuLaunchDeps, { launch, secrets, stop }: QemuOr
   await failPoints.reach("L6-guest-files", spec.name);
 }
 
-/**
- * Asked last, since files may take long and Redis may have been away: the host holds its lease, from before the question
- * until after the answer, and nothing in the record speaks against the launch. A QEMU that is started later than the lease
- * lets would live beside the next launch of its VM, and the guard has looked already.
- */
-async function assertStillOurs(deps: QemuLaunchDeps, { launch, stop }: QemuOrder): Promise<void> {
-  const { ownership, clock, mayLaunch } = deps;
-  for (;;) {
-    while (!mayLaunch()) await clock.pause(LEASE_LOOK_MS, stop.signal);
-    const snapshot = await whenPossible(deps, stop, () => ownership.snapshot(launch.identity.vmId));
-    if (!mayLaunch()) continue;
-    if (snapshot !== undefined && isAgainst(snapshot, launch)) {
-      stop.ask("superseded", { force: true });
-      stop.signal.throwIfAborted();
-    }
-    launch.record = { ...launch.record, snapshot: withAttestation(snapshot, launch) }; // reaches the disk with the pid
-    return;
-  }
-}
-
-/** The record as Redis holds it, with what the policy of this launch is made of instead of an earlier one's. */
-function withAttestation(snapshot: Readonly<Record<string, string>> | undefined, { attestation }: Launch) {
-  if (snapshot === undefined) return null;
-  const { attestation: _earlier, ...others } = snapshot;
-  return attestation === undefined ? others : { ...others, attestation };
-}
-
-/** Positive evidence in a record against a launch; what Redis has merely forgotten is told again later. */
-function isAgainst(snapshot: Readonly<Record<string, string>>, { identity }: Launch): boolean {
-  if ((FINAL_STATES as readonly string[]).includes(snapshot["state"] ?? "")) return true;
-  const epoch = Number(snapshot["epoch"] ?? 0);
-  return epoch > identity.epoch || (epoch === identity.epoch && snapshot["host"] !== identity.host);
-}
-
 async function startOnPort(deps: QemuLaunchDeps, order: QemuOrder): Promise<LiveQemu> {
-  const { launch, secrets, mask, stop, onConsole, onObservation } = order;
+  const { launch, secrets, mask, trace, stop, onConsole, onObservation } = order;
   const { config, machine, failPoints, clock, logger } = deps;
   const { identity, paths, spec } = launch;
   const port = portOf(launch);
+  trace.phase("spawn");
   await assertStillOurs(deps, order);
   const startedMs = clock.monotonicMs();
   const [binPath = "", ...args] = commandLine(deps, launch, secrets);
@@ -144,6 +113,7 @@ async function startOnPort(deps: QemuLaunchDeps, order: QemuOrder): Promise<Live
     binPath,
     args,
     paths,
+    guestBytes: spec.memoryClass === undefined ? undefined : deps.memory.sizeOf(spec)?.bytes,
     // Relative paths of the operator's (img/bzImage) start where the worker stands, as with Cocos.
     cwd: process.cwd(),
     vmId: identity.vmId,
@@ -156,15 +126,18 @@ async function startOnPort(deps: QemuLaunchDeps, order: QemuOrder): Promise<Live
     onConsole,
     onObservation,
     onSpawned: async ({ pid, startTimeTicks }) => {
+      trace.phase("publish_starting");
       await failPoints.reach("L7-spawned", spec.name);
       await Promise.all([
         saveLaunch(deps, launch, { pid, startTimeTicks, port, state: "starting" }),
         publishStarting(deps, launch, stop, pid),
       ]);
+      trace.phase("wait_for_qmp");
       await failPoints.reach("L8-identified", spec.name);
     },
   });
   try {
+    trace.phase("publish_running");
     await failPoints.reach("L9-answering", spec.name);
     await publishRunning(deps, order, Math.round(clock.monotonicMs() - startedMs));
     await failPoints.reach("L10-running", spec.name);
@@ -238,6 +211,7 @@ function commandLine(deps: QemuLaunchDeps, launch: Launch, secrets: VmSecrets): 
     paths,
     tee: vmTee(spec, tee).kind,
     gpu: launch.gpu,
+    memorySize: deps.memory.sizeOf(spec)?.size,
     hostData: attestorOf(deps, launch)?.hostData(spec),
     aaKbsParams: secrets.aaKbsParams,
     resultPort: spec.result === true,

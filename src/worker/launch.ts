@@ -3,6 +3,7 @@ import type { VmSpec } from "../contract/vm-request.ts";
 import type { VmPaths } from "../qemu/vm-paths.ts";
 import type { LaunchIdentity } from "../queue/launch-moves.ts";
 import type { LiveLaunch, LiveState } from "../queue/ownership.ts";
+import type { TraceContext } from "../runtime/tracing/tracer.ts";
 import type { LocalRecord } from "./local-record.ts";
 
 /** One launch in this worker's hands: prepared, with its port, its directory and its intent on disk. */
@@ -21,8 +22,14 @@ export interface Launch {
   deadlineAtMs: number | undefined;
   /** PCI address of the GPU that it holds until its end. */
   readonly gpu: string | false;
+  /** What its guest has of the host's memory until its end; undefined where nobody noted it. */
+  readonly memoryBytes: number | undefined;
   readonly paths: VmPaths;
   readonly startedAtMs: number;
+  /** Since when it waited to be launched (Unix ms, by Redis); unknown of a launch that was taken over. */
+  readonly queuedAtMs?: number | undefined;
+  /** Where the span of the VM's acceptance stands; undefined where that was not traced. */
+  readonly trace: TraceContext | undefined;
   /** Why nothing can be launched: the job's data is not readable. */
   readonly problem: string | undefined;
   /** What is on disk of the launch; replaced as more is known. */
@@ -79,8 +86,10 @@ export function launchFromDisk(local: LocalRecord, known: VmRecord | undefined, 
     deadlineAtMs: known?.deadlineAtMs ?? local.deadlineAtMs ?? undefined,
     // From what PREPARE wrote: it is in Redis, or on disk since before QEMU was told to be running.
     gpu: (known?.epoch === epoch ? known.gpu : snapshot?.["gpu"]) ?? false,
+    memoryBytes: (known?.epoch === epoch ? known.memoryBytes : undefined) ?? number("memoryBytes"),
     paths,
     startedAtMs: local.createdAtMs,
+    trace: known?.trace ?? snapshot?.["trace"],
     problem: undefined,
     record: local,
     state: local.state,

@@ -1,6 +1,8 @@
 import type { Logger } from "pino";
 import { DroverError } from "../contract/errors.ts";
-import type { HostDescription, HostRegistry, LeaseHolder } from "../queue/host-registry.ts";
+import type { WishInForce } from "../contract/host-wish.ts";
+import type { HostDescription } from "../queue/host-description.ts";
+import type { HostRegistry, LeaseHolder, TakeOutcome } from "../queue/host-registry.ts";
 import { within } from "../runtime/bounded-wait.ts";
 import type { Clock } from "../runtime/clock.ts";
 
@@ -28,6 +30,8 @@ export interface RenewalHooks {
   readonly stamp?: (() => number) | undefined;
   /** Called after every success, with the stamp of its sending. */
   readonly onRenewed?: ((stamp: number) => void) | undefined;
+  /** Called with what an operator wants of the host, at every success; undefined: nobody has said anything. */
+  readonly onWish?: ((wish: WishInForce | undefined) => void) | undefined;
 }
 
 /**
@@ -44,11 +48,15 @@ export class LeaseKeeper {
   #loop: Promise<void> | undefined;
   #isTurning = true;
   #isLost = false;
+  #hasLeft = false;
+  /** What an operator wanted of the host when the lease was taken. */
+  readonly firstWish: WishInForce | undefined;
 
-  private constructor(options: LeaseKeeperOptions, sentAt: number) {
+  private constructor(options: LeaseKeeperOptions, sentAt: number, wish: WishInForce | undefined) {
     this.#options = options;
     this.#description = options.description;
     this.#validUntil = this.#validFrom(sentAt);
+    this.firstWish = wish;
   }
 
   /**
@@ -64,7 +72,7 @@ export class LeaseKeeper {
       signal?.throwIfAborted();
       const at = clock.monotonicMs();
       const outcome = await hosts.take(description, ttlMs);
-      if (outcome.kind === "taken") return new LeaseKeeper(options, at);
+      if (outcome.kind === "taken") return new LeaseKeeper(options, at, outcome.wish);
       const { by, leftMs } = outcome;
       if (seen === undefined) {
         giveUpAt = at + Math.max(ttlMs, leftMs) + WATCH_GRACE_MS;
@@ -89,8 +97,8 @@ export class LeaseKeeper {
    * Begins to renew. `isTurning` says whether the worker's loop really turns: while it does not, the lease is left to
    * lapse.
    */
-  start({ isTurning, stamp, onRenewed }: RenewalHooks): void {
-    this.#loop ??= this.#run({ isTurning, stamp, onRenewed });
+  start(hooks: RenewalHooks): void {
+    this.#loop ??= this.#run(hooks);
   }
 
   /** Whether nobody else can have this host id now, whatever Redis would say. Without it nothing is fetched. */
@@ -101,7 +109,17 @@ export class LeaseKeeper {
   /** Changes what is published of this host, at once if it can be. */
   describe(change: Partial<HostDescription>): void {
     this.#description = { ...this.#description, ...change };
+    this.renewSoon();
+  }
+
+  /** A renewal follows at once: there is something to hear, or to say. */
+  renewSoon(): void {
     this.#wake.abort();
+  }
+
+  /** Whether the lease was given up, or that was tried. */
+  get hasLeft(): boolean {
+    return this.#hasLeft;
   }
 
   /** Ends the renewals and leaves the lease to itself. */
@@ -116,6 +134,7 @@ export class LeaseKeeper {
    */
   async leave(awayMs: number): Promise<boolean> {
     const { hosts, logger } = this.#options;
+    this.#hasLeft = true;
     this.#end();
     // After a renewal that is under way: both go over one connection, in this order.
     const told = awayMs > 0 ? hosts.goAway(this.#description, awayMs) : hosts.withdraw(this.#description);
@@ -127,7 +146,7 @@ export class LeaseKeeper {
     }
   }
 
-  async #run({ isTurning, stamp = () => 0, onRenewed = () => undefined }: RenewalHooks): Promise<void> {
+  async #run({ isTurning, stamp = () => 0, onRenewed, onWish }: RenewalHooks): Promise<void> {
     const { clock, renewMs, logger } = this.#options;
     const { signal } = this.#stopping;
     let dueAt = clock.monotonicMs() + renewMs;
@@ -138,14 +157,17 @@ export class LeaseKeeper {
       if (!this.#noteTurning(isTurning())) continue;
       try {
         const sentAt = stamp();
-        if (await this.#renew()) onRenewed(sentAt);
+        const outcome = await this.#renew();
+        if (outcome.kind !== "taken") continue;
+        onRenewed?.(sentAt);
+        onWish?.(outcome.wish);
       } catch (error) {
         logger.warn({ err: error }, "renewing the lease failed; it is tried again");
       }
     }
   }
 
-  async #renew(): Promise<boolean> {
+  async #renew(): Promise<TakeOutcome> {
     const { hosts, clock, ttlMs, logger } = this.#options;
     const sentAt = clock.monotonicMs();
     const outcome = await hosts.renew(this.#description, ttlMs);
@@ -153,12 +175,12 @@ export class LeaseKeeper {
     if (outcome.kind === "held") {
       if (!this.#isLost) logger.error({ host, by: outcome.by }, "another worker has taken this host id meanwhile");
       this.#isLost = true;
-      return false;
+      return outcome;
     }
     if (this.#isLost) logger.info({ host }, "this host id is this worker's again");
     this.#isLost = false;
     this.#validUntil = Math.max(this.#validUntil, this.#validFrom(sentAt));
-    return true;
+    return outcome;
   }
 
   /** Says it once when the loop stops turning, and once when it turns again. */

@@ -7,6 +7,7 @@ import { writeGuestFiles } from "../qemu/guest-files.ts";
 import type { Limiter } from "../qemu/limiter.ts";
 import { isPortFree } from "../qemu/port-check.ts";
 import { findLaunchesOf } from "../qemu/process-scan.ts";
+import { qemuLimits } from "../qemu/qemu-limits.ts";
 import { giveToQemuUser } from "../qemu/qemu-user-files.ts";
 import type { RunningQemu } from "../qemu/running-qemu.ts";
 import type { SpareOverlay } from "../qemu/spare-overlay.ts";
@@ -39,6 +40,11 @@ export interface GuestOrder {
   readonly firmwareVars: boolean;
 }
 
+interface StartOrder extends StartOptions {
+  /** Memory of a guest that does not get what every VM of the host gets, in bytes. */
+  readonly guestBytes?: number | undefined;
+}
+
 /**
  * What a worker does to its machine: guest files, processes, ports. Behind one interface, so that the model test runs
  * the real worker on a machine that it can crash at will.
@@ -48,7 +54,7 @@ export interface Machine {
   makeGuest(order: GuestOrder): Promise<void>;
   isPortFree(bind: string, port: number): Promise<boolean>;
   /** See `startQemu`. */
-  start(options: StartOptions): Promise<LiveQemu>;
+  start(order: StartOrder): Promise<LiveQemu>;
   /** See `attachQemu`. */
   attach(options: AttachOptions): Promise<LiveQemu>;
   /** Processes of this VM and this state directory: nothing may be launched while there is one. */
@@ -73,7 +79,12 @@ export function localMachine(deps: MachineDeps): Machine {
   return {
     makeGuest: (order) => makeGuest(deps, order),
     isPortFree,
-    start: (options) => startQemu({ ...options, confinement: deps.confinement, limiter: deps.limiter }),
+    start: ({ guestBytes, ...options }) =>
+      startQemu({
+        ...options,
+        confinement: deps.confinement,
+        limiter: guestBytes === undefined ? deps.limiter : deps.limiter.with(qemuLimits(deps.config, guestBytes)),
+      }),
     attach: attachQemu,
     livingOf: (vmId) => findLaunchesOf(deps.stateDir).filter(({ uuid }) => uuid === vmId),
     isAlive,

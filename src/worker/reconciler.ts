@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { RedisGeneration } from "../queue/generation.ts";
 import type { PortSlots } from "../queue/port-slots.ts";
 import type { RedisRun } from "../queue/redis-policy.ts";
+import { type Counting, NO_COUNTING } from "../runtime/metrics/meter.ts";
 import { tellForgottenEnds } from "./forgotten-ends.ts";
 import type { Mutex } from "./mutex.ts";
 import { type RecoverDeps, recoverDirectory, recoverUnknownJobs } from "./recover.ts";
@@ -25,6 +26,7 @@ export interface ReconcilerDeps {
   /** Whether Redis knows of other hosts, which may run what it holds as waiting. */
   readonly hasOthers: () => Promise<boolean>;
   readonly intervalMs: number;
+  readonly counting?: Counting;
   readonly logger: Logger;
 }
 
@@ -102,15 +104,18 @@ export class Reconciler {
   }
 
   async #run(): Promise<void> {
-    const { recover, intervalMs, logger } = this.#deps;
+    const { recover, intervalMs, counting = NO_COUNTING, logger } = this.#deps;
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       await recover.clock.pause(intervalMs, this.#wake.signal).catch(() => undefined); // asked for: at once
       if (signal.aborted) return;
       this.#wake = new AbortController();
+      const startedMs = recover.clock.monotonicMs();
       try {
         await this.round();
+        counting.observe("drover_reconcile_seconds", {}, (recover.clock.monotonicMs() - startedMs) / 1_000);
       } catch (error) {
+        counting.count("drover_reconcile_failures_total", {});
         logger.warn({ err: error }, "reconciling failed; it comes again");
         await recover.clock.pause(AFTER_ERROR_MS, signal).catch(() => undefined); // stopping: the loop ends
         if (!this.isCurrent) this.request();

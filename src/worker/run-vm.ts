@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { LaunchFailure } from "../contract/causes.ts";
 import { parseGoDurationMs } from "../contract/go-duration.ts";
 import type { VmOutputs } from "../qemu/vm-outputs.ts";
+import type { SpanEnd } from "../runtime/tracing/tracer.ts";
 import type { BootGate } from "./boot-gate.ts";
 import type { LaunchEnd } from "./end-plan.ts";
 import { type EndDeps, finishEnd, toLaunchEnd, writeEndPlan } from "./end-vm.ts";
@@ -19,6 +20,8 @@ const TERM_MS = 2_000;
 
 export interface RunVmDeps extends EndDeps, QemuLaunchDeps, SuperviseDeps, HandDeps {
   readonly boots: BootGate;
+  /** How many confidential VMs the hardware has keys for; undefined: nobody knows. */
+  readonly teeKeys?: number | undefined;
   /** Aborted when a stop of the worker has taken too long: what is not finished is finished by its next start. */
   readonly giveUp: AbortSignal;
   readonly logger: Logger;
@@ -50,6 +53,7 @@ export async function toItsEnd(
     if (end.kind === "failure" && end.cause.code === "internal")
       deps.logger.error({ err: error, vmId: launch.identity.vmId }, "a launch failed in an unforeseen way");
   }
+  hand.trace.end(end === "left" ? {} : failureOf(end)); // whatever was under way
   if (end === "left") {
     hand.close();
     await hand.qemu?.detach();
@@ -65,27 +69,31 @@ async function launchAndSupervise(
   hand: VmHand,
 ): Promise<LaunchEnd | "left"> {
   const { identity } = launch;
+  hand.trace.beginLaunch();
   if (launch.problem !== undefined) throw new LaunchFailure("spec_invalid", launch.problem);
   const living = deps.machine.livingOf(identity.vmId)[0];
   if (living !== undefined)
     throw new LaunchFailure("internal", `process ${living.pid} of this VM still lives on the host`);
+  hand.trace.phase("wait_for_boot_place");
   const leaveGate = await enterGate(deps, launch, stop);
   // A guest that is never ready must not block the others.
   const longEnough = after(deps, BOOT_PLACE_MAX_MS, leaveGate);
   const bootLimit = limitBoot(deps, launch, stop); // from here on: waiting for a place is not the guest's fault
   try {
+    hand.trace.phase("open_secrets");
     const secrets = await whenPossible(deps, stop, () => openSecrets(deps, launch));
     hand.maskBy(secrets);
-    const { mask, onConsole, stalled } = hand;
+    const { mask, trace, onConsole, stalled } = hand;
     const onObservation = observer(deps, launch, stalled);
-    hand.qemu = await launchQemu(deps, { launch, secrets, mask, stop, onConsole, onObservation });
+    hand.qemu = await launchQemu(deps, { launch, secrets, mask, trace, stop, onConsole, onObservation });
+    trace.end();
     deps.breaker.noteRunning();
     const onBooted = () => {
       bootLimit.abort();
       leaveGate();
     };
     const { qemu, watch, maskText } = hand;
-    return await superviseVm(deps, { launch, qemu, stop, watch, stalled, mask: maskText, onBooted });
+    return await superviseVm(deps, { launch, qemu, stop, trace, watch, stalled, mask: maskText, onBooted });
   } finally {
     longEnough.abort();
     bootLimit.abort();
@@ -125,11 +133,15 @@ async function endLaunch(deps: RunVmDeps, launch: Launch, hand: VmHand, end: Lau
   const { machine, failPoints } = deps;
   const { vmId, epoch } = launch.identity;
   const persist = { vmId, clock: deps.clock, logger: deps.logger, giveUp: deps.giveUp };
+  const { trace } = hand;
+  trace.begin("end");
+  trace.phase("write_plan");
   const outputs = hand.masked(await lastOutputs(deps, launch, hand));
   const plan = await persistently({ ...persist, what: "writing down how a VM ended" }, () =>
     writeEndPlan(deps, launch, end, outputs),
   );
   await failPoints.reach("L12a-planned", launch.spec.name);
+  trace.phase("end_process");
   // Until the process is proved dead nothing of the VM may be given away, however long that takes.
   await persistently({ ...persist, what: "ending QEMU" }, async () => {
     await hand.qemu?.stop({ bounds: { ...deps.config.stop, powerdownMs: 0 } });
@@ -139,7 +151,13 @@ async function endLaunch(deps: RunVmDeps, launch: Launch, hand: VmHand, end: Lau
   });
   await failPoints.reach("L12b-dead", launch.spec.name);
   hand.close();
+  trace.phase("settle");
   await persistently({ ...persist, what: "finishing the end of a VM" }, () => finishEnd(deps, launch, plan));
+  trace.end({}, { outcome: plan.outcome, cause: plan.cause?.code });
+}
+
+function failureOf(end: LaunchEnd): SpanEnd {
+  return end.kind === "failure" ? { error: end.cause.code } : {};
 }
 
 /** Drained from QEMU while it still answers; else what stands in the files. */

@@ -147,6 +147,7 @@ function leaveOf(keep: Config["keep"], plan: EndPlan): Leave {
   return {
     box: !final ? "keep" : plan.outcome === "failed" ? keep.failedSecretsMs : "delete",
     tail: plan.tail,
+    forensics: plan.forensics,
     final,
     keepMs: plan.outcome === "failed" ? keep.failedMs : keep.completedMs,
   };

@@ -8,10 +8,12 @@ import { waitForTcpBytes } from "../qemu/readiness.ts";
 import type { VmPaths } from "../qemu/vm-paths.ts";
 import type { Config } from "../runtime/config-shape.ts";
 import { linkSignals } from "../runtime/link-signals.ts";
+import { inSpan } from "../runtime/tracing/in-span.ts";
 import type { LaunchEnd } from "./end-plan.ts";
 import type { FailPoints } from "./fail-points.ts";
 import type { Launch } from "./launch.ts";
 import type { LaunchFiles } from "./launch-files.ts";
+import type { LaunchTrace } from "./launch-trace.ts";
 import type { LiveQemu, Machine } from "./machine.ts";
 import { type InHand, type MoveDeps, moveVm, saveLaunch } from "./move-vm.ts";
 import type { StalledDisk } from "./stalled-disk.ts";
@@ -41,6 +43,7 @@ export interface Supervised {
   readonly launch: Launch;
   readonly qemu: LiveQemu;
   readonly stop: StopRequest;
+  readonly trace: LaunchTrace;
   /** Sees the console from the first byte on; there when the request's probe looks for a text. */
   readonly watch: ConsoleWatch | undefined;
   /** What has seen QEMU pause because the host's disk is full. */
@@ -114,7 +117,7 @@ async function stopVm(deps: SuperviseDeps, vm: Supervised): Promise<LaunchEnd> {
         }).catch((error) =>
           deps.logger.warn({ err: error, vmId: launch.identity.vmId }, "the record could not be moved to stopping"),
         );
-  await qemu.stop({ bounds: deps.config.stop, forced: stop.forced });
+  await inSpan(vm.trace.stopping(), () => qemu.stop({ bounds: deps.config.stop, forced: stop.forced }));
   await Promise.all([published, noted]);
   return stopEnd(launch, reason);
 }
@@ -164,7 +167,10 @@ export async function qemuOutput(machine: Pick<Machine, "readOutputs">, paths: V
 
 export function launchEndOf(end: QemuEnd, output: string, mask: (text: string) => string): LaunchEnd {
   const cause = causeOfEnd(end, output, mask);
-  if (cause !== undefined) return { kind: "failure", cause };
+  if (cause !== undefined) {
+    const exit = end.kind === "exited" ? { exitCode: end.exitCode, signal: end.signal } : undefined;
+    return { kind: "failure", cause, exit };
+  }
   return { kind: "guest_ended", reason: end.kind === "guest-reset" ? "guest_reset" : "guest_shutdown" };
 }
 
@@ -191,6 +197,7 @@ async function becomeReady(deps: SuperviseDeps, vm: Supervised, over: AbortSigna
       event: { type: "vm.ready", data: { host, epoch, readyMs } },
       progress: { address: `${deps.address}:${launch.port}`, readyMs },
     });
+    vm.trace.noteReady(readyAtMs - readyMs);
   } catch (error) {
     if (over.aborted || stop.signal.aborted) return; // the VM ended or is being stopped before it was ready
     throw error;

@@ -12,6 +12,7 @@ import type { HostState } from "./host-state.ts";
 import type { Launch } from "./launch.ts";
 import type { LaunchFiles } from "./launch-files.ts";
 import { newLocalRecord } from "./local-record.ts";
+import type { MemoryRoom } from "./memory-room.ts";
 import type { Stores } from "./stores.ts";
 import { vmGpu, vmTee } from "./vm-hardware.ts";
 import type { VmRuns } from "./vm-runs.ts";
@@ -33,6 +34,7 @@ export interface TakeJobDeps extends Pick<Stores, "claims" | "launches" | "store
   readonly files: LaunchFiles;
   readonly runs: Pick<VmRuns, "hasVm" | "freeGpu">;
   readonly tee: Tee;
+  readonly memory: Pick<MemoryRoom, "sizeOf">;
   readonly failPoints: FailPoints;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -88,7 +90,13 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
   };
   const tee = describeTee(vmTee(data.spec, deps.tee));
   const gpu = vmGpu(data.spec, deps.runs.freeGpu);
-  const prepared = await launches.prepare(identity, { ...deps.hostFields, tee, gpu: gpu === false ? null : gpu });
+  const memoryBytes = deps.memory.sizeOf(data.spec)?.bytes;
+  const prepared = await launches.prepare(identity, {
+    ...deps.hostFields,
+    tee,
+    gpu: gpu === false ? null : gpu,
+    memoryBytes: memoryBytes === undefined ? null : String(memoryBytes),
+  });
   if (prepared.kind !== "prepared") {
     await settleRefused(deps, job, prepared.kind);
     await files.removeDirectory(paths);
@@ -108,8 +116,11 @@ export async function takeJob(deps: TakeJobDeps, job: ClaimedJob): Promise<Launc
     crashes: prepared.history.crashes,
     deadlineAtMs,
     gpu,
+    memoryBytes,
     paths,
     startedAtMs,
+    queuedAtMs: prepared.history.queuedAtMs,
+    trace: prepared.history.trace,
     record: { ...record, attemptsMade, port: prepared.port },
     state: "preparing",
     ended: false,

@@ -7,8 +7,10 @@ import type { VmOutputs } from "../qemu/vm-outputs.ts";
 import type { LiveConsole } from "../queue/live-console.ts";
 import type { KeyRing } from "../runtime/key-ring.ts";
 import { boxKeyId, openSealed } from "../runtime/sealing.ts";
+import type { Tracer } from "../runtime/tracing/tracer.ts";
 import { ConsolePublisher } from "./console-publisher.ts";
 import type { Launch } from "./launch.ts";
+import { LaunchTrace } from "./launch-trace.ts";
 import type { LiveQemu } from "./machine.ts";
 import { SecretMask } from "./secret-mask.ts";
 import { StalledDisk } from "./stalled-disk.ts";
@@ -18,12 +20,14 @@ import type { SuperviseDeps } from "./supervise-vm.ts";
 export interface HandDeps extends Pick<SuperviseDeps, "clock">, Pick<Stores, "launches"> {
   readonly keyRing: KeyRing;
   readonly console: Pick<LiveConsole, "append">;
+  readonly tracer: Tracer;
   readonly logger: Logger;
 }
 
 /** What belongs to one launch in this process and is given back at its end: QEMU, the way of its console, its mask. */
 export class VmHand {
   qemu: LiveQemu | undefined;
+  readonly trace: LaunchTrace;
   readonly stalled: StalledDisk;
   /** Looks for the text of the request's probe. */
   readonly watch: ConsoleWatch | undefined;
@@ -32,8 +36,10 @@ export class VmHand {
   /** Set when the secrets of a VM that was taken over are unknown: then nobody can say what must be masked. */
   #withheld = false;
 
-  constructor(deps: HandDeps, { identity, spec }: Launch) {
+  constructor(deps: HandDeps, launch: Launch) {
+    const { identity, spec } = launch;
     const { vmId, token } = identity;
+    this.trace = new LaunchTrace(deps.tracer, launch);
     this.stalled = new StalledDisk({ clock: deps.clock, logger: deps.logger, vmId });
     this.watch = spec.probe?.type === "console" ? new ConsoleWatch(spec.probe.text) : undefined;
     this.#publisher = new ConsolePublisher({ console: deps.console, vmId, token, logger: deps.logger });
@@ -61,7 +67,13 @@ export class VmHand {
   maskText = (text: string): string => (this.#withheld ? WITHHELD : this.#mask.maskText(text));
 
   masked(outputs: VmOutputs): VmOutputs {
-    return { ...outputs, console: this.maskText(outputs.console), qemu: this.maskText(outputs.qemu) };
+    const { console, qemu, qmpEvents = [] } = outputs;
+    return {
+      ...outputs,
+      console: this.maskText(console),
+      qemu: this.maskText(qemu),
+      qmpEvents: qmpEvents.map((event) => ({ ...event, data: this.maskText(event.data) })),
+    };
   }
 
   /** No piece of the console follows. */

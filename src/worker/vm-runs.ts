@@ -6,6 +6,7 @@ import type { ProcessIdentity } from "../runtime/process-identity.ts";
 import { adoptVm, endLeftover, type Leftover } from "./adopt-vm.ts";
 import type { EndPlan, LaunchEnd } from "./end-plan.ts";
 import { finishEnd } from "./end-vm.ts";
+import { hasAnyRoom, hasRoomFor, type Room, roomBeside } from "./host-room.ts";
 import { type Launch, toLive } from "./launch.ts";
 import { isRefusal, tellAgain } from "./move-vm.ts";
 import { persistently } from "./persistently.ts";
@@ -53,15 +54,30 @@ export class VmRuns {
     return this.#runs.has(vmId);
   }
 
-  /** A slot and a port are free. MANAGER_MAX_VMS of 0 or less means no limit by slots. */
-  hasRoom(): boolean {
-    const { maxVms } = this.deps.config.manager;
-    return (maxVms <= 0 || this.#runs.size < maxVms) && this.deps.launches.freePorts > 0;
+  /** What is left of this host beside the VMs in our hands, each of which has its part to its very end. */
+  get room(): Room {
+    const { config, launches } = this.deps;
+    const limits = { ...this.deps, maxVms: config.manager.maxVms, freePorts: launches.freePorts };
+    return roomBeside(
+      limits,
+      [...this.#runs.values()].map(({ launch }) => launch),
+    );
   }
 
-  /** PCI address of this host's GPU, or false where no VM can have it now. One that holds it does so to its very end. */
+  /** Whether one more VM fits, of whatever pool. */
+  hasRoom(): boolean {
+    return hasAnyRoom(this.room);
+  }
+
+  /** Those of the pools of which any VM would fit. */
+  fitting(pools: readonly string[]): readonly string[] {
+    const { room } = this;
+    return pools.filter((pool) => hasRoomFor(room, pool));
+  }
+
+  /** PCI address of this host's GPU, or false where no VM can have it now. */
   get freeGpu(): string | false {
-    return this.deps.gpu.freeFor([...this.#runs.values()].map(({ launch }) => launch));
+    return this.room.gpu;
   }
 
   /** Counts the free ports anew: those that were set aside come back by time alone. */
@@ -144,6 +160,23 @@ export class VmRuns {
   async releaseAll(): Promise<void> {
     for (const { stop } of this.#runs.values()) stop.ask("released");
     await this.allDone();
+  }
+
+  /** The pools of VMs of which no stop is under way. */
+  get stayingPools(): readonly string[] {
+    return [...new Set(this.#staying().map(({ launch }) => launch.identity.pool))];
+  }
+
+  /** Stops the VMs that may go elsewhere, as `releaseAll` does; gives how many stay for now. */
+  releaseWhere(mayGo: (launch: Launch) => boolean): number {
+    const staying = this.#staying();
+    const going = staying.filter(({ launch }) => mayGo(launch));
+    for (const { stop } of going) stop.ask("released");
+    return staying.length - going.length;
+  }
+
+  #staying(): readonly Run[] {
+    return [...this.#runs.values()].filter(({ stop, ending }) => !ending && !stop.signal.aborted);
   }
 
   /** Stops the launches that have not come to run: nothing of them is worth keeping. */

@@ -5,10 +5,10 @@ import type { Config } from "../runtime/config-shape.ts";
 import type { Scope } from "../runtime/scope.ts";
 import type { FailPoints } from "./fail-points.ts";
 import type { FetchLoop } from "./fetch-loop.ts";
-import { uptimeMs } from "./guard/uptime.ts";
 import type { GuardKeeper } from "./guard-keeper.ts";
 import type { LaunchFiles } from "./launch-files.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
+import { leaveHost } from "./stay-alive.ts";
 import type { VmRuns } from "./vm-runs.ts";
 
 /** Launches that are under way may come to run in this time; what has not by then goes back to the queue. */
@@ -129,14 +129,7 @@ export class WorkerStop implements StartedWorker {
   async #goAway(): Promise<void> {
     const { lease, guard, config, closeRest, scope, logger } = this.#deps;
     const left = await this.#countLeft();
-    const sinceMs = uptimeMs();
-    const isAway = await lease.leave(left === 0 ? 0 : config.hostLost.awayMaxMs);
-    try {
-      if (left === 0) await guard.dismiss();
-      else if (isAway) await guard.leave(sinceMs);
-    } catch (error) {
-      logger.error({ err: error }, "the guard could not be told; it ends the VMs when its deadline passes");
-    }
+    await leaveHost({ lease, guard, left, awayMaxMs: config.hostLost.awayMaxMs, logger });
     logger.info(
       { left },
       left === 0 ? "worker stopped" : "worker stopped; its VMs run on until a worker takes them over",

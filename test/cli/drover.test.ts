@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { beforeAll, describe, expect, test } from "vitest";
 import { VmDetail, VmList } from "../../src/contract/vm-view.ts";
+import { parseMetrics, sampleOf } from "../helpers/metrics-text.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { buildDrover, cleanEnv, DROVER, drover, pidsWith, startUp } from "./drover-process.ts";
 
@@ -91,6 +92,14 @@ describe("drover up", { timeout: BOOTS_TIMEOUT_MS }, () => {
     const removed = await up.run("rm", "--wait", serving);
     expect([removed.exitCode, removed.stdout]).toEqual([0, `${serving}  removed\n`]);
 
+    const metrics = await (await fetch(`${up.url}/metrics`)).text();
+    const samples = parseMetrics(metrics);
+    expect(sampleOf(samples, "drover_launches_ended_total", { outcome: "removed" }), "the worker's are in them").toBe(
+      1,
+    );
+    expect(sampleOf(samples, "drover_vms", { state: "removed" })).toBe(1);
+    expect(sampleOf(samples, "process_resident_memory_bytes")).toBeGreaterThan(0);
+
     following.kill("SIGINT");
     const { stdout, exitCode } = await following;
     expect(exitCode).toBe(130);
@@ -101,7 +110,7 @@ describe("drover up", { timeout: BOOTS_TIMEOUT_MS }, () => {
       .filter(({ subject }) => subject === id)
       .map(({ type }) => type);
     expect(types).toEqual(["vm.queued", "vm.preparing", "vm.starting", "vm.running", "vm.completed"]);
-    expect(up.output() + stdout + waited.stderr).not.toContain("canary-token");
+    expect(up.output() + stdout + waited.stderr + metrics).not.toContain("canary-token");
   });
 
   test("a second one with the same directory or the same port is refused, the first goes on", async () => {

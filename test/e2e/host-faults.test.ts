@@ -5,7 +5,8 @@ import { execa } from "execa";
 import { afterAll, describe, expect, test } from "vitest";
 import type { CauseCode } from "../../src/contract/causes.ts";
 import type { VmDetail } from "../../src/contract/vm-view.ts";
-import { HostDescription, HostRegistry } from "../../src/queue/host-registry.ts";
+import { HostDescription } from "../../src/queue/host-description.ts";
+import { HostRegistry } from "../../src/queue/host-registry.ts";
 import { sharedDrover } from "../helpers/shared-drover.ts";
 
 const files = mkdtempSync(join(tmpdir(), "drv-faults-"));

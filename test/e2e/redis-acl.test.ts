@@ -142,6 +142,8 @@ test("the documented user of Redis may do all that drover does, over TLS with ce
     await drover.call(`/v1/vms/${parked}`, { method: "DELETE", headers });
     const gone = new HostRegistry({ redis: drover.client, keys: drover.keys });
     await gone.take(hostDescription({ hostId: "gone-host" }), 1);
+    for (const wish of ["cordon", "drain", "resume"])
+      expect((await drover.call(`/v1/hosts/gone-host/${wish}`, { method: "POST", headers })).status).toBe(200);
     const forget = async () => drover.call("/v1/hosts/gone-host", { method: "DELETE", headers });
     await waitFor(async () => (await forget()).status === 200, { what: "the host to be forgotten" });
     expect(

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { HostDetail } from "../../src/contract/host-view.ts";
 import { vmPaths } from "../../src/qemu/vm-paths.ts";
 import { startDrover } from "../helpers/drover.ts";
 import { expectAgreement } from "../helpers/leftovers.ts";
@@ -6,6 +7,7 @@ import { machineOf, pressPowerButton } from "../helpers/machine-of.ts";
 import { machinesOf } from "../helpers/machine-traces.ts";
 import { startRedisProxy } from "../helpers/redis-proxy.ts";
 import { waitFor } from "../helpers/wait-for.ts";
+import { startWorkerProcess } from "../helpers/worker-process.ts";
 
 describe("a worker that stops and stops its VMs", () => {
   test("gives its VMs back to the queue without using an attempt; the next one runs them in a higher epoch", async () => {
@@ -80,6 +82,34 @@ describe("a worker that stops while Redis is away", () => {
       await expectAgreement(host);
     },
   );
+});
+
+test("a worker that is told to stop while it takes its VMs over leaves them, and says that it is away", async () => {
+  await using host = await startDrover({ rom: "obedient" });
+  const vmId = await host.submit();
+  const { host: hostId } = await host.until(vmId, "running");
+  const { pid } = machineOf(vmId);
+  await host.worker?.stop("keep");
+  await host.client.hdel(host.keys.host(hostId ?? ""), "awayUntilMs");
+  const env = { ...host.env, DROVER_FAILPOINT: "A1-claimed:hold" };
+  await using worker = await startWorkerProcess(env, { until: "spawned" });
+  await waitFor(() => worker.output().includes("fail point reached"), {
+    timeoutMs: 30_000,
+    what: "the worker to take its VM over",
+  });
+  const stoppedMs = performance.now();
+  await worker.terminate();
+  expect(performance.now() - stoppedMs).toBeLessThan(STOP_MAX_MS);
+  const view = HostDetail.parse(await (await host.call(`/v1/hosts/${hostId}`)).json());
+  expect(view).toMatchObject({ status: "away", awayUntil: expect.any(String), vms: 1 });
+
+  await host.runWorker();
+  await host.untilEvent(vmId, "vm.adopted");
+  expect(await host.get(vmId)).toMatchObject({ state: "running", epoch: 1 });
+  expect(machineOf(vmId).pid).toBe(pid);
+  await host.remove(vmId, "?force");
+  await host.until(vmId, "removed");
+  await expectAgreement(host);
 });
 
 describe("a state directory", () => {

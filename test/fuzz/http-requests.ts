@@ -321,6 +321,12 @@ const malformedPath = fc.oneof(
       .map(([method, path]) => ({ method, path, body: "{}" })),
   ),
   malformed(
+    "a group of failures that is not there",
+    fc
+      .tuple(pathText, fc.constantFrom("retry", "dismiss"))
+      .map(([path, action]) => ({ method: "POST", path: `/v1/failures${path}/${action}` })),
+  ),
+  malformed(
     "a host that is not there",
     pathText.map((path) => ({ method: "DELETE", path: `/v1/hosts${path}` })),
   ),

@@ -13,6 +13,7 @@ import { EventLog } from "../../src/queue/event-log.ts";
 import { redisKeys } from "../../src/queue/redis-keys.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
 import { Scope } from "../../src/runtime/scope.ts";
+import type { Tracing } from "../../src/runtime/tracing/open-tracing.ts";
 import { startWorker } from "../../src/worker/start-worker.ts";
 import type { StartedWorker } from "../../src/worker/worker-stop.ts";
 import type { RomGuest } from "../qemu/support/rom-guest.ts";
@@ -28,6 +29,7 @@ export interface DroverOptions {
   readonly rom?: RomGuest;
   readonly redis?: RedisServer;
   readonly worker?: boolean;
+  readonly tracing?: Tracing;
   /** Forwarded ports: each world has its own, so that tests do not meet. */
   readonly ports?: { first: number; last: number };
 }
@@ -73,14 +75,15 @@ export async function startDrover(options: DroverOptions = {}) {
   const { config } = loadConfig(env);
   const lines: string[] = [];
   const logger = pino({ level: config.manager.logLevel }, { write: (line: string) => void lines.push(line) });
-  const api = scope.own(await startApi({ config, logger }), (running) => running.close());
+  const traced = options.tracing === undefined ? {} : { tracing: options.tracing };
+  const api = scope.own(await startApi({ config, logger, ...traced }), (running) => running.close());
   const keys = redisKeys(config.redis.prefix);
   const client = scope.own(openRedis({ ...config.redis, role: "worker", name: "test-eye", logger }), (opened) =>
     opened.disconnect(),
   );
   /** A worker of this host, with other variables if wanted. It ends with the world at the latest. */
   const runWorker = async (over: Record<string, string> = {}): Promise<StartedWorker> =>
-    scope.own(await startWorker({ config: loadConfig({ ...env, ...over }).config, logger }), (worker) =>
+    scope.own(await startWorker({ config: loadConfig({ ...env, ...over }).config, logger, ...traced }), (worker) =>
       worker.stop("stop"),
     );
   const worker = options.worker === false ? undefined : await runWorker();

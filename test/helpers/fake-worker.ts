@@ -10,6 +10,7 @@ import type { MoveOutcome, RemovalMark } from "../../src/queue/launch-moves.ts";
 import type { ClaimOutcome, ReassertOutcome } from "../../src/queue/ownership.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
 import { fixedKeys } from "../../src/runtime/key-ring.ts";
+import { NO_TRACER } from "../../src/runtime/tracing/tracer.ts";
 import { BootGate } from "../../src/worker/boot-gate.ts";
 import { Breaker } from "../../src/worker/breaker.ts";
 import type { EndPlan } from "../../src/worker/end-plan.ts";
@@ -18,6 +19,7 @@ import { GpuSlot } from "../../src/worker/gpu-slot.ts";
 import type { LaunchFiles } from "../../src/worker/launch-files.ts";
 import { type LocalRecord, newLocalRecord } from "../../src/worker/local-record.ts";
 import type { LiveQemu, LivingLaunch, Machine } from "../../src/worker/machine.ts";
+import { MemoryRoom } from "../../src/worker/memory-room.ts";
 import { Mutex } from "../../src/worker/mutex.ts";
 import type { RecoverDeps } from "../../src/worker/recover.ts";
 import type { RunVmDeps } from "../../src/worker/run-vm.ts";
@@ -40,7 +42,15 @@ export interface FakeQemu extends LiveQemu {
  * The worker's own code on a machine, a disk and a Redis that only note, in order, what is asked of them (`trace`), and
  * answer what a test has set in `answers`.
  */
-export function openFakeWorker({ gpu = false }: { gpu?: string | false } = {}) {
+export function openFakeWorker({
+  gpu = false,
+  memoryBytes = 2 ** 40,
+  env = {},
+}: {
+  gpu?: string | false;
+  memoryBytes?: number;
+  env?: Readonly<Record<string, string>>;
+} = {}) {
   const clock = new FakeClock();
   const logger = pino({ level: "silent" });
   const trace: string[] = [];
@@ -183,19 +193,22 @@ export function openFakeWorker({ gpu = false }: { gpu?: string | false } = {}) {
 
   const leaving = new AbortController();
   const giveUp = new AbortController();
+  const { config } = loadConfig({ HOME: STATE_DIR, ...env });
   const deps: RunVmDeps = {
     ...stores,
-    config: loadConfig({ HOME: STATE_DIR }).config,
+    config,
     clock,
     logger,
     mutex: new Mutex(),
     breaker: new Breaker({ clock, onChanged: () => undefined }),
     failPoints: new FailPoints("", logger),
     keyRing: fixedKeys(undefined),
+    tracer: NO_TRACER,
     files,
     machine,
     tee: { kind: "none" } as RunVmDeps["tee"],
     gpu: new GpuSlot({ bdf: gpu, clock }),
+    memory: new MemoryRoom(config, memoryBytes),
     address: "10.0.0.1",
     forwardBind: undefined,
     console: { append: async () => undefined } as unknown as RunVmDeps["console"],

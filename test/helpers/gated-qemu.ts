@@ -21,7 +21,10 @@ export function makeGatedQemu(): GatedQemu {
   const binPath = join(dir, "qemu");
   const gate = join(dir, "gate");
   // Opening a FIFO waits for its other end, so the gate costs no polling. QEMU then has the same pid and command line.
-  writeFileSync(binPath, `#!/bin/sh\n[ ! -p '${gate}' ] || read -r _ <'${gate}'\nexec qemu-system-x86_64 "$@"\n`);
+  writeFileSync(
+    binPath,
+    `#!/bin/sh\n[ "$1" = -version ] || [ ! -p '${gate}' ] || read -r _ <'${gate}'\nexec qemu-system-x86_64 "$@"\n`,
+  );
   chmodSync(binPath, 0o755);
   return {
     binPath,

@@ -1,4 +1,4 @@
-import { HostDescription } from "../../src/queue/host-registry.ts";
+import { HostDescription } from "../../src/queue/host-description.ts";
 
 /** What a worker says of its host; only what a test is about need be given. */
 export function hostDescription(over: Partial<HostDescription> = {}): HostDescription {

@@ -41,7 +41,7 @@ async function readKey(redis: RedisClient, name: string, blank: (text: string) =
         ]),
       );
     case "list":
-      return redis.lrange(name, 0, -1);
+      return (await redis.lrange(name, 0, -1)).map(blank);
     case "set":
       return (await redis.smembers(name)).sort();
     case "zset": {

@@ -1,6 +1,8 @@
 import { FINAL_STATES, isFinal, VM_STATES, type VmState, WAITING_STATES } from "../../src/contract/vm-state.ts";
 import type { RedisClient } from "../../src/queue/connection.ts";
 import { poolQueueName, type RedisKeys } from "../../src/queue/redis-keys.ts";
+import { batchProblems } from "./batch-index.ts";
+import { failureProblems } from "./failure-index.ts";
 
 /** The fields of a record that say what else there must be. */
 export interface RecordFacts {
@@ -46,12 +48,18 @@ export async function redisProblems(
     ...(await indexProblems(redis, keys, records)),
     ...(await queueProblems(redis, keys, records)),
     ...(await eventProblems(redis, keys, records)),
+    ...(await batchProblems(redis, keys, records)),
+    ...(await failureProblems(
+      redis,
+      keys,
+      records.map(({ vmId }) => vmId),
+    )),
   ];
 }
 
 /** Keys that outlive every VM, or say nothing of a single one. */
 const LASTING =
-  /^(events|vms|vms:[^:]+|state:[a-z]+|pending-jobs|deadlines|expiry|fairness:.+|ports(-lru|-aside)?:.+|host:.+|lease:.+|pools|hosts|generation|mark:.+|idempotency:.+|vm(-remove)?\.[^:]+:(meta|id|events|marker|pc|completed|failed|delayed|prioritized|active|wait|stalled-check|metrics.*))$/;
+  /^(events|vms|vms:[^:]+|state:[a-z]+|state:failed:.+|pending-jobs|deadlines|expiry|fairness:.+|ports(-lru|-aside)?:.+|host:.+|lease:.+|pools|hosts|generation|mark:.+|idempotency:.+|(open-|ended-)?batches(:.+)?|due-batches(:sealed)?|batch:[^:]+(:(items|boxes|states|ends|pace))?|batch-gone:.+|vm(-remove)?\.[^:]+:(meta|id|events|marker|pc|completed|failed|delayed|prioritized|active|wait|stalled-check|metrics.*))$/;
 
 async function keyProblems(redis: RedisClient, keys: RedisKeys, records: readonly RecordFacts[]): Promise<string[]> {
   const byId = new Map(records.map((record) => [record.vmId, record]));

@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { HOST_WISHES, type HostWishKind } from "../../src/contract/host-wish.ts";
 
 /**
  * One thing that somebody does or that happens, and how long nothing else is done after it. `steps`: it happens when the
@@ -7,6 +8,14 @@ import fc from "fast-check";
 export type Command = { readonly gapMs: number } & (
   | { readonly do: "submit"; readonly vm: number; readonly ttlMs: number; readonly attempts: number }
   | { readonly do: "remove"; readonly vm: number; readonly force: boolean }
+  | {
+      readonly do: "batch";
+      readonly batch: number;
+      readonly items: number;
+      readonly maxParallel: number;
+      readonly stopAfter: number;
+    }
+  | { readonly do: "cancelBatch" | "retryFailed"; readonly batch: number }
   | { readonly do: "retry" | "powerOff" | "kill" | "hang"; readonly vm: number }
   | { readonly do: "crash" | "stop" | "reboot"; readonly host: number; readonly steps: number }
   | { readonly do: "start" | "heal"; readonly host: number }
@@ -18,6 +27,7 @@ export type Command = { readonly gapMs: number } & (
   | { readonly do: "diskFull"; readonly host: number; readonly on: boolean }
   | { readonly do: "slots"; readonly host: number; readonly count: number }
   | { readonly do: "clock"; readonly host: number; readonly ms: number }
+  | { readonly do: "wish"; readonly host: number; readonly kind: HostWishKind }
 );
 
 /** A test of the whole: what the fleet is like, what happens to it, and the seed of all chance in it. */
@@ -45,6 +55,8 @@ const shortMs = fc.oneof(
   { weight: 2, arbitrary: fc.integer({ min: 60, max: 900 }) },
   { weight: 1, arbitrary: fc.integer({ min: 900, max: 6_000 }) },
 );
+/** Time for the worker to hear it, to look for other hosts and to stop its VMs; or not quite. */
+const evacuationMs = fc.integer({ min: 0, max: 6_000 });
 /** Longer than a lease (3 s) and the patience with a lost host (8 s), or not quite. */
 const longMs = fc.integer({ min: 9_000, max: 14_000 });
 
@@ -74,9 +86,19 @@ const submit = command("submit", {
   attempts: fc.integer({ min: 1, max: 3 }),
 });
 const silent = fc.boolean();
+const batch = fc.nat(1);
+const submitBatch = command("batch", {
+  batch,
+  items: fc.integer({ min: 1, max: 4 }),
+  maxParallel: fc.integer({ min: 1, max: 3 }),
+  stopAfter: fc.nat(2),
+});
 
 const plots: Plot = fc.oneof(
   { weight: 8, arbitrary: plot(submit) },
+  { weight: 1, arbitrary: plot(submitBatch) },
+  { weight: 1, arbitrary: plot(submitBatch, command("cancelBatch", { batch })) },
+  { weight: 1, arbitrary: plot(submitBatch, command("retryFailed", { batch })) },
   { weight: 4, arbitrary: plot(command("remove", { vm, force: fc.boolean() })) },
   { weight: 1, arbitrary: plot(submit, command("remove", { vm, force: fc.boolean() })) },
   { weight: 1, arbitrary: plot(command("retry", { vm })) },
@@ -110,6 +132,13 @@ const plots: Plot = fc.oneof(
   {
     weight: 1,
     arbitrary: plot(command("clock", { host, ms: fc.constantFrom(-3_600_000, -2_000, 2_000, 3_600_000) })),
+  },
+  {
+    weight: 4,
+    arbitrary: onHost((at) => [
+      command("wish", { host: at, kind: fc.constantFrom("evacuating", "cordoned") }, evacuationMs),
+      command("wish", { host: at, kind: fc.constantFrom(...HOST_WISHES) }),
+    ]),
   },
   { weight: 1, arbitrary: plot(command("advance", {})) },
 );

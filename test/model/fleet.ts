@@ -1,10 +1,13 @@
 import type { VmSpec } from "../../src/contract/vm-request.ts";
+import { BatchStore } from "../../src/queue/batch-store.ts";
 import type { RedisClient } from "../../src/queue/connection.ts";
+import { HostRegistry } from "../../src/queue/host-registry.ts";
 import { type RedisKeys, redisKeys } from "../../src/queue/redis-keys.ts";
 import { VmQueue } from "../../src/queue/vm-queue.ts";
 import { VmStore } from "../../src/queue/vm-store.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
 import type { Config } from "../../src/runtime/config-shape.ts";
+import { BatchTruth } from "./batch-truth.ts";
 import { type Command, FIRST_PORT, type History, HOSTS, PORTS } from "./commands.ts";
 import { fakeClient } from "./redis/fake-client.ts";
 import { FakeRedis } from "./redis/fake-redis.ts";
@@ -46,11 +49,22 @@ export class Fleet {
   readonly keys: RedisKeys = KEYS;
   readonly hosts: readonly SimHost[];
   readonly truth: Truth;
+  readonly batches: BatchTruth;
+  /** Workers have a feeder where there is something to feed. */
+  readonly #hasBatches: boolean;
   readonly #config: Config;
   readonly #workers: (SimWorker | undefined)[] = [];
   readonly #submissions = new Map<number, Submission>();
+  /** Hosts of which somebody has wanted something. */
+  readonly #wished = new Set<number>();
   readonly #apiPlace: Place = { name: "api", cut: undefined };
-  #api: { readonly actor: Actor; readonly store: VmStore; readonly queue: VmQueue };
+  #api: {
+    readonly actor: Actor;
+    readonly store: VmStore;
+    readonly queue: VmQueue;
+    readonly hosts: HostRegistry;
+    readonly batches: BatchStore;
+  };
   #lives = 0;
   /** Commands that wait until a worker has done enough. */
   #armed: { readonly actor: Actor; readonly atSteps: number; readonly command: Command }[] = [];
@@ -64,6 +78,9 @@ export class Fleet {
     this.network.server.keys.isJournaled = history.commands.some((command) => command.do === "redisLose");
     this.#config = configOf(history);
     this.truth = new Truth({ world, network: this.network, keys: KEYS, history, hosts: () => this.hosts });
+    this.#hasBatches = history.commands.some((command) => command.do === "batch");
+    const { server } = this.network;
+    this.batches = new BatchTruth({ server, keys: KEYS, hasLost: () => this.truth.hasLost });
     this.hosts = Array.from({ length: HOSTS }, (_, at) => {
       const gpu = at === 0 && "0000:41:00.0"; // one of them has a GPU, which VMs take where it is free
       return new SimHost(world, { hostId: `host-${"ab"[at]}`, gpu, maxVms: 2, watcher: this.truth });
@@ -81,6 +98,8 @@ export class Fleet {
       this.#armed = this.#armed.filter((each) => !due.includes(each));
       for (const { command } of due) this.#do(command);
     }
+    const violation = this.#hasBatches ? this.batches.violation() : undefined;
+    if (violation !== undefined) this.truth.violated(violation);
     this.truth.check();
   }
 
@@ -96,6 +115,18 @@ export class Fleet {
       case "submit":
         this.#submit(command);
         return;
+      case "batch":
+        this.#submitBatch(command);
+        return;
+      case "cancelBatch":
+      case "retryFailed": {
+        const ids = this.batches.batchIds;
+        const batchId = ids[command.batch % ids.length];
+        if (batchId === undefined) return;
+        if (command.do === "retryFailed") this.#asApi(({ batches }) => batches.retryFailed(batchId));
+        else this.#asApi(({ batches }) => batches.cancel(batchId, "me"));
+        return;
+      }
       case "remove":
         this.#remove(command.vm, command.force);
         return;
@@ -187,6 +218,9 @@ export class Fleet {
       case "clock":
         this.#host(command.host).clock.offsetMs += command.ms;
         return;
+      case "wish":
+        this.#wish(command);
+        return;
       case "advance":
         return;
     }
@@ -212,11 +246,24 @@ export class Fleet {
     });
   }
 
+  /** Every host that was ever wanted otherwise is to take VMs. */
+  openAll(): void {
+    for (const host of this.#wished) this.#wish({ host, kind: "open" });
+  }
+
   removeAll(): void {
     // After a loss a VM may live whose end was told: Redis had lost a newer launch, and heard of it only after the end.
     const hasEnded = (vmId: string) =>
       this.truth.isFinal(vmId) && this.hosts.every((host) => host.living(vmId).length === 0);
     for (const vmId of this.truth.accepted) if (!hasEnded(vmId)) this.#removeVm(vmId, true);
+    for (const batchId of this.batches.batchIds) this.#asApi(({ batches }) => batches.cancel(batchId, "me"));
+  }
+
+  #wish({ host, kind }: Pick<Extract<Command, { do: "wish" }>, "host" | "kind">): void {
+    const { hostId } = this.#host(host);
+    this.#wished.add(host);
+    if (kind === "evacuating") this.truth.noteEvacuation(hostId);
+    this.#asApi(({ hosts }) => hosts.wish(hostId, { kind, by: "me", note: null, timeoutMs: null }));
   }
 
   #host(at: number): SimHost {
@@ -234,7 +281,14 @@ export class Fleet {
     if (known?.actor.isAlive === true) return;
     this.#lives += 1;
     const host = this.#host(at);
-    const worker = new SimWorker({ host, network: this.network, keys: KEYS, config: this.#config, life: this.#lives });
+    const worker = new SimWorker({
+      host,
+      network: this.network,
+      keys: KEYS,
+      config: this.#config,
+      life: this.#lives,
+      feedsBatches: this.#hasBatches,
+    });
     this.#workers[at] = worker;
     this.truth.noteWorker(host, worker.actor);
     this.world.spawn(worker.actor, () => worker.live());
@@ -294,6 +348,25 @@ export class Fleet {
     });
   }
 
+  #submitBatch({ batch, items, maxParallel, stopAfter }: Extract<Command, { do: "batch" }>): void {
+    this.#asApi(async ({ batches }) => {
+      const upload = batches.newUpload({ owner: "local", idempotencyKey: `batch-${batch}` });
+      for (let line = 1; line <= items; line++) await upload.add({ line, spec: {} });
+      const { kind } = await upload.commit({
+        digest: `d${items}`,
+        defaults: {},
+        maxParallel,
+        stopAfterFailures: stopAfter === 0 ? undefined : stopAfter,
+        pool: "default",
+        attempts: 1,
+        rejected: 0,
+        problems: [],
+        eventsMax: this.#config.eventsMax,
+      });
+      this.world.tell("api", () => `batch ${upload.batchId}: ${kind}`);
+    });
+  }
+
   #remove(vm: number, force: boolean): void {
     const vmId = this.#submitted(vm);
     if (vmId !== undefined) this.#removeVm(vmId, force);
@@ -329,9 +402,11 @@ export class Fleet {
     for (const host of this.hosts) for (const process of host.living(vmId ?? "none")) act(host, process);
   }
 
-  #asApi(story: (api: { store: VmStore; queue: VmQueue }) => Promise<unknown>): void {
-    const { actor, store, queue } = this.#api;
-    this.world.spawn(actor, () => story({ store, queue }));
+  #asApi(
+    story: (api: { store: VmStore; queue: VmQueue; hosts: HostRegistry; batches: BatchStore }) => Promise<unknown>,
+  ): void {
+    const { actor, ...parts } = this.#api;
+    this.world.spawn(actor, () => story(parts));
   }
 
   #newApi() {
@@ -344,6 +419,6 @@ export class Fleet {
     const parts = { redis: connect(false), keys: KEYS, eventsMax: this.#config.eventsMax, keep: this.#config.keep };
     const queue = new VmQueue({ redis: connect(true), keys: KEYS, logger: storyLogger(this.world, actor) });
     this.world.current = before;
-    return { actor, store: new VmStore(parts), queue };
+    return { actor, store: new VmStore(parts), queue, hosts: new HostRegistry(parts), batches: new BatchStore(parts) };
   }
 }

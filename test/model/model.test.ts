@@ -73,6 +73,7 @@ const BREAKS: readonly (readonly [name: string, text: string, instead: string])[
     'redis.call("HSET", KEYS[14], "p:" .. args.port, args.holder, "v:" .. args.vmId, args.port)',
     "",
   ],
+  ["a VM that moves is not counted in its batch", "if of[2] then countVm(", "if false then countVm("],
   ["an accepted VM has no event", 'redis.call("XADD", eventsKey', 'redis.call("XADD", eventsKey .. "x"'],
 ];
 

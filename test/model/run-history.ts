@@ -61,7 +61,9 @@ export async function runHistory(history: History, options: HistoryOptions = {})
 async function settle(fleet: Fleet, wanted: "settled" | "empty", maxMs: number): Promise<void> {
   const untilMs = world.nowMs + maxMs;
   for (;;) {
-    if (wanted === "empty") fleet.removeAll(); // as often as it takes: a client that gets no answer asks again
+    if (wanted === "empty")
+      fleet.removeAll(); // as often as it takes: a client that gets no answer asks again
+    else fleet.openAll();
     await world.run(LOOK_MS, () => fleet.step());
     const found = scan(fleet, wanted);
     if (found.length === 0) return;

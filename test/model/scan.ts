@@ -80,6 +80,7 @@ export function scan(fleet: Fleet, wanted: "settled" | "empty"): readonly string
     } else found.push(`${vmId} is ${state} on ${fields.get("host")} and has no process`);
     if (wanted === "empty" && !isFinal(state)) found.push(`${vmId} is ${state}`);
   }
+  found.push(...fleet.batches.scan(wanted));
   for (const vmId of [...active, ...waiting])
     if (record(vmId) === undefined) found.push(`${vmId} has a job and no record`);
   if (wanted === "empty" && running.size > 0) found.push(`processes live: ${[...running.keys()]}`);

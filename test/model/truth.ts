@@ -57,6 +57,8 @@ export class Truth implements HostWatcher {
   readonly #diedAt = new Map<string, number>();
   #events = 0;
   hasLost = false;
+  /** Hosts that were to be emptied at some time. */
+  readonly #evacuated = new Set<string>();
   /** Hosts that could not speak for their VMs when Redis lost data. */
   readonly #silentAtLoss = new Set<string>();
   readonly #violations: string[] = [];
@@ -133,6 +135,11 @@ export class Truth implements HostWatcher {
     }
   }
 
+  /** From now on the host may end what it runs: others can launch it. */
+  noteEvacuation(hostId: string): void {
+    this.#evacuated.add(hostId);
+  }
+
   noteRemoved(vmId: string): void {
     this.#vm(vmId).isRemoved = true;
   }
@@ -183,14 +190,17 @@ export class Truth implements HostWatcher {
     return diedAtMs === undefined || diedAtMs - cut.sinceMs > CUT_OFF_MIN_MS;
   }
 
-  onDied(_host: SimHost, process: SimProcess, death: Death): void {
+  onDied(host: SimHost, process: SimProcess, death: Death): void {
     if (death !== "worker" || !process.hasRun || process.isGuestDown) return;
     const vm = this.#vm(process.vmId);
     this.#readEvents();
     const newer = this.#options
       .hosts()
-      .some((host) => host.processes.some((p) => p.vmId === process.vmId && p !== process && p.epoch >= process.epoch));
+      .some((other) =>
+        other.processes.some((p) => p.vmId === process.vmId && p !== process && p.epoch >= process.epoch),
+      );
     const isReason =
+      this.#evacuated.has(host.hostId) ||
       vm.isRemovalAsked ||
       vm.stopping === process.epoch ||
       vm.final !== undefined ||

@@ -1,3 +1,7 @@
+import { BATCH_MUTANTS } from "./batches.ts";
+import { FAILURE_MUTANTS } from "./failures.ts";
+import { HOST_MUTANTS } from "./hosts.ts";
+import { METRIC_MUTANTS } from "./metrics.ts";
 import type { Mutant } from "./mutant.ts";
 import { PAGE_MUTANTS } from "./pages.ts";
 import { PLACEMENT_MUTANTS } from "./placement.ts";
@@ -13,5 +17,9 @@ export const MUTANTS: readonly Mutant[] = [
   ...QEMU_MUTANTS,
   ...WORKER_MUTANTS,
   ...PLACEMENT_MUTANTS,
+  ...HOST_MUTANTS,
+  ...METRIC_MUTANTS,
+  ...FAILURE_MUTANTS,
   ...PAGE_MUTANTS,
+  ...BATCH_MUTANTS,
 ];

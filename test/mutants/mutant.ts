@@ -1,6 +1,6 @@
 /** A test that must turn red: by project and file, and by a piece of its name. */
 export interface Killer {
-  readonly project: "unit" | "redis" | "qemu" | "e2e";
+  readonly project: "unit" | "redis" | "qemu" | "pages" | "e2e";
   readonly file: string;
   readonly test: string;
 }

@@ -110,8 +110,8 @@ export const WORKER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a worker that leaves VMs behind does not say for how long",
-    file: "src/worker/worker-stop.ts",
-    before: "lease.leave(left === 0 ? 0 : config.hostLost.awayMaxMs)",
+    file: "src/worker/stay-alive.ts",
+    before: "lease.leave(left === 0 ? 0 : awayMaxMs)",
     after: "lease.leave(0)",
     killers: [workerStop("a worker that stops leaves its VMs as they are")],
     why: "an upgrade that takes minutes would end in VMs that run elsewhere",

@@ -37,7 +37,7 @@ async function openNetwork() {
       const claims = scope.own(new JobClaims({ redis, keys, hostId, logger, ...options }), (owned) => owned.close());
       const range = { first: 6100, last: 6200, reserved: [] };
       const launches = new LaunchStore({ redis, keys, bootId: "b", range, eventsMax: 1_000, keep: KEEP });
-      const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys });
+      const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys, hostId: "host-a" });
       await claims.fetch("default", "host-a:s:b:0");
       await waiter.wait(["default"], 1);
       return { claims, launches, waiter };

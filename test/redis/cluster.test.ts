@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import { expect, test, vi } from "vitest";
 import { startApi } from "../../src/producer/start-api.ts";
+import { BatchStore } from "../../src/queue/batch-store.ts";
 import { openRedis } from "../../src/queue/connection.ts";
 import { EventLog } from "../../src/queue/event-log.ts";
 import { RedisGeneration } from "../../src/queue/generation.ts";
@@ -14,6 +15,7 @@ import { RemovalJobs } from "../../src/queue/removal-jobs.ts";
 import { VmUpkeep } from "../../src/queue/vm-upkeep.ts";
 import { loadConfig } from "../../src/runtime/config/load-config.ts";
 import { Scope } from "../../src/runtime/scope.ts";
+import { COMMIT } from "../helpers/batch-world.ts";
 import { startCluster } from "../helpers/cluster.ts";
 import { KEEP } from "../helpers/queue-world.ts";
 import { waitFor } from "../helpers/wait-for.ts";
@@ -44,8 +46,10 @@ test("the main path works on a cluster of three nodes", async () => {
   const launches = new LaunchStore({ redis, keys, bootId: "b", range, eventsMax: 1_000, keep });
   const liveConsole = new LiveConsole({ redis, keys });
   const onRemoval = vi.fn(async (_vmId: string) => undefined);
-  scope.own(new RemovalJobs({ redis, keys, hostId: "host-a", logger, onRemoval }), (owned) => owned.close());
-  const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys });
+  scope.own(new RemovalJobs({ redis, keys, hostId: "host-a", logger, onRemoval, onWish: () => undefined }), (owned) =>
+    owned.close(),
+  );
+  const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys, hostId: "host-a" });
   const generation = new RedisGeneration({ redis, keys });
   await generation.remember();
 
@@ -86,8 +90,28 @@ test("the main path works on a cluster of three nodes", async () => {
   ]);
   const upkeep = new VmUpkeep({ redis, keys, keep });
   await waitFor(async () => (await upkeep.purgeExpired(10)) >= 0 && (await redis.exists(keys.record(vmId))) === 0);
+  const batches = new BatchStore({ redis, keys });
+  const { batchId } = await uploadBatch(batches);
+  const counts = async () => (await batches.get(batchId))?.counts;
+  await waitFor(async () => (await counts())?.queued === 2, { what: "the API to feed the batch" });
+  const ofBatch = await waitFor(() => claims.fetch("default", "host-a:s:b:3"));
+  const third = { ...launch, vmId: ofBatch.vmId, token: ofBatch.token };
+  expect(await launches.prepare(third, {})).toMatchObject({ kind: "prepared" });
+  await launches.move(third, { to: "failed", event: failed, progress: {}, leave });
+  await claims.failForGood(ofBatch, { message: "guest_panic", story: "" });
+  await waitFor(async () => (await counts())?.listed === 0, { what: "the third item to be fed" });
+  expect(await batches.retryFailed(batchId)).toMatchObject({ retried: 1 });
+  expect(await batches.cancel(batchId, "me")).toBe("cancelling");
+  await waitFor(async () => (await batches.get(batchId))?.state === "ended", { what: "the batch to end" });
   expect(await generation.check()).toBe("same");
 });
+
+async function uploadBatch(batches: BatchStore): Promise<{ batchId: string }> {
+  const upload = batches.newUpload({ owner: "local", idempotencyKey: undefined });
+  for (let line = 1; line <= 3; line++) await upload.add({ line, spec: {} });
+  expect(await upload.commit({ ...COMMIT, maxParallel: 2 })).toMatchObject({ kind: "accepted" });
+  return upload;
+}
 
 test("a prefix that would spread the keys over a cluster is refused at the start", () => {
   const load = () => loadConfig({ DROVER_REDIS_PREFIX: "drover", DROVER_STATE_DIR: "/tmp/d" });

@@ -63,6 +63,18 @@ test.each([classWidth - 3, classWidth * 5, 2 ** 40])(
   },
 );
 
+test("a single VM waits behind one VM of every other owner at most, however many these have", async () => {
+  await using world = openQueueWorld({ range: { first: 1, last: 1_000, reserved: [] } });
+  for (let i = 0; i < 120; i++) await submitOf(world, `big-${i % 3}`);
+  await launchOwners(world, 10);
+  const single = await submitOf(world, "single");
+  const [place] = await world.queue.places([{ vmId: single, pool: "default" }]);
+  expect(place).toMatchObject({ kind: "queued", paused: false });
+  expect(place?.kind === "queued" && place.ahead).toBeLessThanOrEqual(3);
+  const owners = await launchOwners(world, 4);
+  expect(owners.filter((owner) => owner === "single")).toEqual(["single"]);
+});
+
 test("an owner with more VMs than there are places waits at the end, and the others' turns come before", async () => {
   await using world = await worldNearTheEnd(0);
   await world.redis.hset(`${world.keys.fairness("default")}:${NORMAL}`, "huge", classWidth * 2);

@@ -29,7 +29,11 @@ describe("CreateVm", () => {
   test("queues, tells at once what it has queued, and answers when the VM runs", async () => {
     const call = world.client.start("CreateVm", { ttl: "1h0m0s", agentLogLevel: "info" }, { deadlineMs: 20_000 });
     const headers = await call.headers;
-    expect(headers).toMatchObject({ "drover-state": "queued", "drover-queue-position": "0" });
+    expect(headers).toMatchObject({
+      "drover-state": "queued",
+      "drover-queue-position": "0",
+      "drover-warning": "no_live_host",
+    });
     expect(headers["drover-vm-id"]).toMatch(UUID);
     const launched = await host.take();
     await host.run(launched);

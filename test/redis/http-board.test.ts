@@ -2,6 +2,7 @@ import { appRoutes } from "@bull-board/api/dist/routes.js";
 import type { HTTPMethods } from "fastify";
 import { expect, test } from "vitest";
 import { z } from "zod";
+import { hostDescription } from "../helpers/host-descriptions.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { openTestHost } from "./http-host.ts";
 import { type HttpWorld, openHttpWorld } from "./http-world.ts";
@@ -67,7 +68,7 @@ test("running VMs are Active with their live state, ended ones Completed, failed
     name: "r",
     data: { vmId: running, owner: "local", spec: { name: "r" } },
     progress: { state: "running", host: "host-a", launch: 1, port: 6100, address: "192.0.2.7" },
-    externalUrl: { href: `/v1/vms/${running}` },
+    externalUrl: { href: `/vms/${running}` },
   });
   const completed = await boardQueue(world, "completed");
   expect(completed.jobs[0]).toMatchObject({
@@ -91,6 +92,29 @@ test("pools and hosts that appear elsewhere appear on the page", async () => {
     return queues.length >= 2 ? queues.map(({ name }) => name) : undefined;
   });
   expect(names).toEqual(expect.arrayContaining(["vm.gpu", "vm-remove.host-z"]));
+});
+
+test("queues of hosts that are forgotten disappear from the page, and a host that comes back is there again", async () => {
+  await using world = await openHttpWorld();
+  await submit(world);
+  const names = async () =>
+    Jobs.parse((await world.app.inject("/board/api/queues")).json()).queues.map(({ name }) => name);
+  const untilShown = (wanted: readonly string[]) =>
+    waitFor(async () => JSON.stringify(await names()) === JSON.stringify(wanted), {
+      what: `the page to show ${wanted}`,
+    });
+  const host = hostDescription({ hostId: "host-z" });
+  await world.deps.hosts.take(host, 60_000);
+  await world.deps.queue.notifyWish("host-z");
+  await untilShown(["vm.default", "vm-remove.host-z"]);
+  await world.deps.hosts.withdraw(host);
+  await world.app.inject({ method: "DELETE", url: "/v1/hosts/host-z" });
+  await untilShown(["vm.default"]);
+  expect((await world.redis.keys(`${world.keys.prefix}:vm-remove*`)).length).toBe(0);
+  await world.deps.hosts.take(host, 60_000);
+  await untilShown(["vm.default", "vm-remove.host-z"]);
+  await submit(world);
+  expect((await boardQueue(world, "prioritized")).jobs).toHaveLength(2);
 });
 
 /** All routes that Bull Board itself declares, with addresses of an existing queue and job. */

@@ -26,15 +26,15 @@ export interface TestHost extends AsyncDisposable {
 }
 
 /** What a worker writes to Redis in the life of a VM, by its own scripts, without a VM. */
-export function openTestHost({ redis, keys, deps }: HttpWorld): TestHost {
+export function openTestHost({ redis, keys, deps }: HttpWorld, hostId = HOST): TestHost {
   const logger = pino({ level: "silent" });
   const connection = openRedis({ url: deps.config.redis.url, role: "worker", name: "test-host", logger });
-  const claims = new JobClaims({ redis: connection, keys, hostId: HOST, logger });
+  const claims = new JobClaims({ redis: connection, keys, hostId, logger });
   const keep = deps.config.keep;
   const launches = new LaunchStore({
     redis,
     keys,
-    bootId: "boot-1",
+    bootId: `boot-of-${hostId}`,
     range: { first: 6100, last: 6200, reserved: [] },
     eventsMax: deps.config.eventsMax,
     keep,
@@ -50,13 +50,13 @@ export function openTestHost({ redis, keys, deps }: HttpWorld): TestHost {
     }) as const;
   return {
     async take() {
-      const job = await claims.fetch("default", `${HOST}:state:boot:${randomUUID()}`);
+      const job = await claims.fetch("default", `${hostId}:state:boot:${randomUUID()}`);
       if (job === undefined) throw new Error("nothing to fetch");
       const launch: LaunchIdentity = {
         vmId: job.vmId,
         pool: job.pool,
         priority: "normal",
-        host: HOST,
+        host: hostId,
         epoch: job.epoch,
         token: job.token,
       };
@@ -65,7 +65,7 @@ export function openTestHost({ redis, keys, deps }: HttpWorld): TestHost {
       return { job, launch, port: prepared.port };
     },
     async run({ launch, port }) {
-      const at = { host: HOST, epoch: launch.epoch, port };
+      const at = { host: hostId, epoch: launch.epoch, port };
       await launches.move(launch, {
         to: "starting",
         event: { type: "vm.starting", data: { ...at, pid: 1 } },
@@ -89,20 +89,20 @@ export function openTestHost({ redis, keys, deps }: HttpWorld): TestHost {
       });
     },
     async complete({ job, launch, port }, console = "") {
-      const data = { host: HOST, epoch: launch.epoch, reason: "guest_shutdown", exitCode: 0 };
+      const data = { host: hostId, epoch: launch.epoch, reason: "guest_shutdown", exitCode: 0 };
       await launches.move(launch, {
         to: "completed",
         event: { type: "vm.completed", data },
         progress: {},
         leave: leave(port, console, true),
       });
-      await claims.complete(job, { outcome: "completed", reason: "guest_shutdown", exitCode: 0, host: HOST });
+      await claims.complete(job, { outcome: "completed", reason: "guest_shutdown", exitCode: 0, host: hostId });
     },
     async fail({ job, launch, port }, { again = false, console = "", message = "Kernel panic" } = {}) {
       const cause = { code: "guest_panic", message } as const;
-      const data = { cause, attempt: 1, host: HOST, epoch: launch.epoch };
+      const data = { cause, attempt: 1, host: hostId, epoch: launch.epoch };
       const fields = { cause: JSON.stringify(cause), attemptsMade: "1" };
-      const story = `guest_panic: ${message}\nhost ${HOST}, launch ${launch.epoch}\ncommand: qemu-system-x86_64\nlast lines of the console:\n${console}`;
+      const story = `guest_panic: ${message}\nhost ${hostId}, launch ${launch.epoch}\ncommand: qemu-system-x86_64\nlast lines of the console:\n${console}`;
       if (again) {
         await launches.move(launch, {
           to: "retrying",

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { HostDetail, HostForgotten, HostList } from "../../src/contract/host-view.ts";
 import { VmDetail, VmList, VmView } from "../../src/contract/vm-view.ts";
-import type { HostDescription } from "../../src/queue/host-registry.ts";
+import type { HostDescription } from "../../src/queue/host-description.ts";
 import { hostDescription } from "../helpers/host-descriptions.ts";
 import { openTestHost } from "./http-host.ts";
 import { type HttpWorld, openHttpWorld } from "./http-world.ts";
@@ -50,6 +50,27 @@ test("hosts are listed with how they stand and what they offer", async () => {
     { id: "host-b", status: "live", vms: 0, breaker: null },
   ]);
   expect(items[0]?.leaseLeftMs).toBeGreaterThan(TTL_MS - 60_000);
+});
+
+test("what a host has and what is left of it is shown as it says, and null where it says nothing", async () => {
+  await using world = await openHttpWorld();
+  await lives(world, {
+    machine: { cpu: "EPYC", cores: 64, kernel: "6.12", qemu: "10.0", bootedAtMs: 1_700_000_000_000 },
+    memory: { totalBytes: 1_000, reservedBytes: 100 },
+    offer: { tee: "snp", gpu: true, ownSize: true, memoryClasses: { large: 500 }, labels: { zone: "a" } },
+    room: { slots: 3, ports: 9, teeKeys: 12, memoryBytes: 400, sizes: ["", "large"], gpu: true },
+  });
+  expect(HostDetail.parse((await show(world)).json())).toMatchObject({
+    machine: { cpu: "EPYC", cores: 64, kernel: "6.12", qemu: "10.0", bootedAt: "2023-11-14T22:13:20.000Z" },
+    memory: { totalBytes: 1_000, reservedBytes: 100, freeBytes: 400 },
+    memoryClasses: { large: 500 },
+    labels: { zone: "a" },
+    room: { slots: 3, ports: 9, teeKeys: 12, gpu: true },
+    portsTaken: 0,
+  });
+  await lives(world, { hostId: "older" });
+  const older = { machine: null, memory: null, memoryClasses: {}, labels: {}, room: null };
+  expect(HostDetail.parse((await show(world, "older")).json())).toMatchObject(older);
 });
 
 test("a host is silent, then lost when its own time is over, and away while it said so", async () => {

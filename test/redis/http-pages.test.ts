@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
@@ -227,15 +228,16 @@ test("a page of drover may change things with the cookie", async () => {
   expect((await app.inject({ method: "POST", url: "/v1/vms", payload: "{}", headers })).statusCode).toBe(202);
 });
 
-test("pages run no script, load nothing from elsewhere, and show names as text", async () => {
+test("pages run no script but the server's own, load nothing from elsewhere, and show names as text", async () => {
   await using world = await openPagesWorld();
   const { app } = world;
   const cookie = cookieOf(await postForm(app, "/login", { token: world.viewer }));
   const home = await app.inject({ url: "/", headers: { ...BROWSER, cookie } });
   expect(home.body).toContain("<b>eve</b> (viewer)");
-  expect(home.body, "a viewer has no dashboard").not.toContain('href="/board"');
-  for (const page of [home, await app.inject({ url: "/login", headers: BROWSER })]) {
-    expect(page.body).not.toMatch(/<script|<style| style=| on\w+=|javascript:/i);
+  const login = await app.inject({ url: "/login", headers: BROWSER });
+  expect(login.body).not.toMatch(/<script/i);
+  for (const page of [home, login]) {
+    expect(page.body).not.toMatch(/<style| style=| on\w+=|javascript:/i);
     expect([...page.body.matchAll(/(?:src|href|action)="([^"]+)"/g)].map(([, at]) => at?.[0])).not.toContain("h");
     expect(page.headers).toMatchObject({
       "content-security-policy": expect.stringMatching(/^default-src 'none'; .*frame-ancestors 'none'/),
@@ -248,6 +250,39 @@ test("pages run no script, load nothing from elsewhere, and show names as text",
   const style = await app.inject("/pages/drover.css");
   expect([style.statusCode, style.headers["content-type"]]).toEqual([200, "text/css; charset=utf-8"]);
   expect(style.body).not.toMatch(/url\(|@import/);
+});
+
+test("the one inline text of the fleet page is its import map, and a browser keeps what that names", async () => {
+  await using world = await openPagesWorld();
+  const { app } = world;
+  const cookie = cookieOf(await postForm(app, "/login", { token: world.viewer }));
+  const page = await app.inject({ url: "/vms/whatever?x=1", headers: { ...BROWSER, cookie } });
+  expect(page.statusCode, "what it shows is its script's matter").toBe(200);
+  const inline = [...page.body.matchAll(/<script[^>]*>([^<]+)<\/script>/g)].map(([, text = ""]) => text);
+  expect(inline).toHaveLength(1);
+  const digest = createHash("sha256")
+    .update(inline[0] ?? "")
+    .digest("base64");
+  const policy = String(page.headers["content-security-policy"]);
+  expect(policy).toContain(`script-src 'self' 'sha256-${digest}';`);
+  expect(policy).toContain("require-trusted-types-for 'script'");
+  const named = [...page.body.matchAll(/"(\/console\/[^"]+)"/g)].map(([, path = ""]) => path);
+  expect(named.length).toBeGreaterThan(20);
+  for (const url of new Set(named)) {
+    const file = await app.inject(url); // asks nobody who it is: nothing of this is anybody's
+    expect([url, file.statusCode]).toEqual([url, 200]);
+    expect(file.headers["content-type"]).toMatch(/^text\/(javascript|css); charset=utf-8$/);
+    expect(file.headers["cache-control"]).toBe("public, max-age=31536000, immutable");
+  }
+  for (const url of [
+    "/console/0123456789abcdef/main.js",
+    `${named[0]}x`,
+    "/console/",
+    `${named[0]}/../../../package.json`,
+  ]) {
+    const reply = await app.inject(url);
+    expect([url, reply.statusCode]).toEqual([url, 404]);
+  }
 });
 
 test("a viewer who opens the dashboard reads why not, and is not sent round in circles", async () => {

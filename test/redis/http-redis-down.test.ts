@@ -73,6 +73,9 @@ const NEEDS_REDIS: readonly (readonly [path: string, init: RequestInit])[] = [
   [`/v1/vms/${ID}/console`, {}],
   [`/v1/vms/${ID}/console?follow`, {}],
   ["/v1/events", {}],
+  ["/v1/failures", {}],
+  ["/v1/failures/guest_panic@host-a/retry", { method: "POST" }],
+  ["/v1/failures/guest_panic@host-a/dismiss", { method: "POST" }],
   ["/board/api/queues", {}],
 ];
 

@@ -15,8 +15,13 @@ const ROUTES = [
   ["POST", `/v1/vms/${ID}/retry`],
   ["GET", `/v1/vms/${ID}/console`],
   ["GET", "/v1/events"],
+  ["POST", "/v1/hosts/host-a/cordon"],
+  ["GET", "/v1/failures"],
+  ["POST", "/v1/failures/guest_panic@host-a/retry"],
+  ["POST", "/v1/failures/guest_panic@host-a/dismiss"],
   ["GET", "/health"],
   ["GET", "/ready"],
+  ["GET", "/metrics"],
   ["GET", "/openapi.json"],
   ["GET", "/docs"],
   ["GET", "/docs/static/swagger-ui.css"],
@@ -166,17 +171,32 @@ test("the description has every route with every error and header, in OpenAPI 3.
     Object.entries(methods).map(([method, operation]) => ({ route: `${method} ${path}`, ...operation })),
   );
   expect(operations.map(({ route }) => route).sort()).toEqual([
+    "delete /v1/batches/{id}",
     "delete /v1/hosts/{id}",
     "delete /v1/vms/{id}",
     "get /health",
+    "get /metrics",
     "get /ready",
+    "get /v1/batches",
+    "get /v1/batches/{id}",
+    "get /v1/batches/{id}/items",
+    "get /v1/batches/{id}/results",
     "get /v1/events",
+    "get /v1/failures",
     "get /v1/hosts",
     "get /v1/hosts/{id}",
     "get /v1/vms",
     "get /v1/vms/{id}",
     "get /v1/vms/{id}/attestation-policy",
     "get /v1/vms/{id}/console",
+    "post /v1/batches",
+    "post /v1/batches/{id}/retry-failed",
+    "post /v1/failures/{id}/dismiss",
+    "post /v1/failures/{id}/retry",
+    "post /v1/hosts/{id}/cordon",
+    "post /v1/hosts/{id}/drain",
+    "post /v1/hosts/{id}/evacuate",
+    "post /v1/hosts/{id}/resume",
     "post /v1/vms",
     "post /v1/vms/{id}/retry",
   ]);
@@ -186,7 +206,7 @@ test("the description has every route with every error and header, in OpenAPI 3.
       expect.arrayContaining(
         ["200", "403", "421", "500", "503"]
           .filter((status) => needsRedis || status !== "")
-          .filter((status) => !(route.endsWith("retry") && status === "200")),
+          .filter((status) => !(/retry(-failed)?$/.test(route) && status === "200")),
       ),
     );
     for (const [status, { headers, content }] of Object.entries(responses)) {

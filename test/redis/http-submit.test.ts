@@ -34,8 +34,14 @@ test("a request is accepted, stands in Redis with its job, and is shown", async 
   expect(JSON.parse(job["data"] ?? "")).toEqual({ v: 1, vmId: vm.id, owner: "local", pool: "default", spec: vm.spec });
   expect(await world.redis.zcard(world.keys.pendingJobs), "the sweeper has nothing to do").toBe(0);
   const shown = await world.app.inject(`/v1/vms/${vm.id}`);
-  const { replayed, ...view } = vm;
-  expect(shown.json()).toEqual({ ...view, tail: null });
+  const { replayed, warnings, ...view } = vm;
+  expect(warnings, "no host is there").toEqual([{ code: "no_live_host", message: expect.any(String) }]);
+  expect(shown.json()).toEqual({
+    ...view,
+    tail: null,
+    forensics: null,
+    waiting: expect.objectContaining({ reason: "no_live_host", position: 1 }),
+  });
 });
 
 test("an empty object is a request, and empty texts count as left out", async () => {

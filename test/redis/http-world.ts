@@ -22,6 +22,7 @@ export interface HttpWorldOptions {
   readonly log?: string[];
   readonly tls?: ApiOptions["tls"];
   readonly policySigner?: ApiOptions["policySigner"];
+  readonly tracing?: ApiOptions["tracing"];
   /** Listens on a real port. */
   readonly listen?: boolean;
 }
@@ -65,7 +66,7 @@ export async function openHttpWorld(options: HttpWorldOptions = {}): Promise<Htt
   const logger =
     lines === undefined ? pino({ level: "silent" }) : pino({ level: "trace" }, { write: (line) => lines.push(line) });
   const secretKeys = "secretKeys" in options ? options.secretKeys : TEST_KEYS;
-  const { identify, limits, tls, policySigner } = options;
+  const { identify, limits, tls, policySigner, tracing } = options;
   const deps = connectApi(
     {
       config,
@@ -75,6 +76,7 @@ export async function openHttpWorld(options: HttpWorldOptions = {}): Promise<Htt
       ...(identify === undefined ? {} : { identify }),
       ...(limits === undefined ? {} : { limits }),
       ...(tls === undefined ? {} : { tls }),
+      ...(tracing === undefined ? {} : { tracing }),
     },
     scope,
   );

@@ -1,6 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
+import { BatchFeeding } from "../../src/queue/batch-feeding.ts";
+import { BatchStore } from "../../src/queue/batch-store.ts";
 import { openRedis } from "../../src/queue/connection.ts";
+import { FailureStore } from "../../src/queue/failure-store.ts";
 import { RedisGeneration } from "../../src/queue/generation.ts";
 import { HostRegistry } from "../../src/queue/host-registry.ts";
 import type { ClaimedJob } from "../../src/queue/job-claims.ts";
@@ -14,6 +17,9 @@ import { PortSlots } from "../../src/queue/port-slots.ts";
 import { VmQueue } from "../../src/queue/vm-queue.ts";
 import { VmStore } from "../../src/queue/vm-store.ts";
 import { VmUpkeep } from "../../src/queue/vm-upkeep.ts";
+import { batchIdOf, vmIdOfItem } from "../../src/runtime/batch-id.ts";
+import { fixedKeys } from "../../src/runtime/key-ring.ts";
+import { COMMIT } from "../helpers/batch-world.ts";
 import { hostDescription } from "../helpers/host-descriptions.ts";
 import { acceptInput, KEEP, openQueueWorld } from "../helpers/queue-world.ts";
 import { dumpRedis } from "../helpers/redis-dump.ts";
@@ -56,17 +62,21 @@ function partsOver(world: ReturnType<typeof openQueueWorld>, url: string) {
   const redis = openRedis({ url, role: "worker", name: "lossy", logger });
   const queue = new VmQueue({ redis, keys, logger });
   const claims = new JobClaims({ redis, keys, hostId: "host-a", logger });
+  const store = new VmStore({ redis, keys, eventsMax: 1_000, keep });
   return {
+    batches: new BatchStore({ redis, keys }),
+    feeding: new BatchFeeding({ redis, keys, store, queue, keyRing: fixedKeys(undefined), windowItems: 3 }),
     redis,
     keys,
     queue,
     claims,
-    store: new VmStore({ redis, keys, eventsMax: 1_000, keep }),
+    store,
     launches: new LaunchStore({ redis, keys, bootId: "boot-1", range: RANGE, eventsMax: 1_000, keep }),
     console: new LiveConsole({ redis, keys }),
     ports: new PortSlots({ redis, keys, bootId: "boot-1", range: RANGE }),
     upkeep: new VmUpkeep({ redis, keys, keep }),
     generation: new RedisGeneration({ redis, keys }),
+    failures: new FailureStore({ redis, keys, keep }),
     ownership: new Ownership({ redis, keys, bootId: "boot-1", tokenPrefix: TOKEN_PREFIX, eventsMax: 1_000 }),
     hosts: new HostRegistry({ redis, keys }),
     lostVms: new LostVms({ redis, keys, eventsMax: 1_000, keep }),
@@ -148,6 +158,18 @@ async function seen(parts: Parts) {
   return vm;
 }
 
+const BATCH = batchIdOf("local\0key");
+async function uploaded({ batches }: Parts): Promise<void> {
+  const upload = batches.newUpload({ owner: "local", idempotencyKey: "key" });
+  for (let line = 1; line <= 5; line++) await upload.add({ line, spec: {} });
+  await upload.commit(COMMIT);
+}
+async function cancelled(parts: Parts): Promise<void> {
+  await uploaded(parts);
+  await parts.feeding.step(BATCH);
+  await parts.batches.cancel(BATCH, "local");
+}
+
 const STEPS: readonly Step[] = [
   { does: "ACCEPT", step: ({ store }) => store.accept(input()).then(({ kind, vmId }) => [kind, vmId]) },
   {
@@ -218,6 +240,20 @@ const STEPS: readonly Step[] = [
   { does: "telling its host", before: started, step: ({ queue }) => queue.notifyRemoval("host-a", VM) },
   { does: "REMOVE of a failed VM", before: failedForGood, step: remove },
   {
+    does: "DISMISS_FAILURE",
+    before: failedForGood,
+    step: async ({ failures, redis, keys }) => {
+      const group = (await redis.hget(keys.record(VM), "failureGroup")) ?? "dismissed already";
+      await failures.dismiss({ vmId: VM, group, by: "local" }); // the answer may miss the one whose reply was lost
+      return failures.groups({});
+    },
+  },
+  {
+    does: "NOTE_LAUNCH_FILES",
+    before: failedForGood,
+    step: ({ launches }) => launches.noteFiles(VM, { epoch: 1, qemuVersion: "7.2.22", files: [] }),
+  },
+  {
     does: "PURGE",
     before: async (parts) => [await submitted(parts), await remove(parts)],
     step: async ({ upkeep, store }) => {
@@ -277,6 +313,43 @@ const STEPS: readonly Step[] = [
     },
     step: ({ hosts }) => hosts.remove("host-a"),
   },
+  {
+    does: "BATCH_COMMIT",
+    step: async ({ batches }) => {
+      const upload = batches.newUpload({ owner: "local", idempotencyKey: "key" });
+      for (let line = 1; line <= 150; line++) await upload.add({ line, spec: {}, sealed: "sealed" });
+      return upload.commit(COMMIT);
+    },
+  },
+  { does: "a step of a batch", before: uploaded, step: ({ feeding }) => feeding.step(BATCH) },
+  {
+    does: "BATCH_CANCEL",
+    before: async (parts) => [await uploaded(parts), await parts.feeding.step(BATCH)],
+    step: ({ batches }) => batches.cancel(BATCH, "local"),
+  },
+  { does: "removing the VMs of a batch", before: cancelled, step: ({ feeding }) => feeding.step(BATCH) },
+  {
+    does: "BATCH_RETRY",
+    before: async (parts) => {
+      await uploaded(parts);
+      await parts.feeding.step(BATCH);
+      for (let job = await parts.claims.fetch("default", TOKEN); job !== undefined; ) {
+        await parts.launches.prepare(identity(job), {});
+        const { event, leave } = moves.failed;
+        const fields = { cause: JSON.stringify(CAUSE) };
+        await parts.launches.move(identity(job), { to: "failed", event, fields, progress: {}, leave });
+        await parts.claims.failForGood(job, story);
+        job = await parts.claims.fetch("default", TOKEN);
+      }
+    },
+    step: ({ batches }) => batches.retryFailed(BATCH),
+  },
+  {
+    does: "BATCH_DROP",
+    before: uploaded,
+    // Either way it is taken from the list.
+    step: async ({ batches }) => ["removed", "final"].includes(await batches.removeListed(vmIdOfItem(BATCH, 1))),
+  },
   { does: "TAKE_PORT", step: ({ ports }) => ports.take({ vmId: VM, epoch: 1, token: TOKEN }) },
   {
     does: "GIVE_PORT",
@@ -300,7 +373,7 @@ async function outcomeOf({ before, step }: Step, loseNth: number | undefined) {
     const loss = loseNth === undefined ? undefined : proxy.loseReply(loseNth);
     const value = await step(lossy, job);
     if (loss !== undefined && loss.command() === undefined) return undefined;
-    return { value, redis: await dumpRedis(world.redis, world.keys, [VM]) };
+    return { value, redis: await dumpRedis(world.redis, world.keys, [VM, vmIdOfItem(BATCH, 0)]) };
   } finally {
     await clean.close();
     await lossy.close();

@@ -2,7 +2,8 @@ import { pino } from "pino";
 import { expect, test } from "vitest";
 import { POISON_WINDOW_MS } from "../../src/contract/limits.ts";
 import { forgetHost } from "../../src/queue/forget-host.ts";
-import { type HostDescription, HostRegistry } from "../../src/queue/host-registry.ts";
+import type { HostDescription } from "../../src/queue/host-description.ts";
+import { HostRegistry } from "../../src/queue/host-registry.ts";
 import type { ClaimedJob } from "../../src/queue/job-claims.ts";
 import { LostVms, type SeenVm } from "../../src/queue/lost-vms.ts";
 import { PoolWaiter } from "../../src/queue/pool-waiter.ts";
@@ -127,7 +128,7 @@ test("it comes back before what waits in its class, behind what is more urgent, 
   const marker = fleet.keys.bull("vm.default", "marker");
   await fleet.redis.del(marker);
   const connection = fleet.redis.duplicate();
-  const waiter = new PoolWaiter({ redis: connection, keys: fleet.keys });
+  const waiter = new PoolWaiter({ redis: connection, keys: fleet.keys, hostId: "host-a" });
   const woken = waiter.wait(["default"], 10_000);
   await fleet.reaper.round();
   await fleet.dies();

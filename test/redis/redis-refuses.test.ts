@@ -241,6 +241,7 @@ test("a worker's readers do not spin on a Redis that refuses, and go on when it 
     hostId: "host-a",
     logger: { debug: (line: object) => void errors.push(line) } as unknown as typeof logger,
     onRemoval,
+    onWish: () => undefined,
   });
   scope.own(removals, (owned) => owned.close());
   await waitFor(() => errors.length > 0, { what: "the reader to be refused" });

@@ -47,7 +47,7 @@ function openParts() {
   const queue = scope.own(new VmQueue({ redis, keys, logger }), (owned) => owned.close());
   const claims = scope.own(new JobClaims({ redis, keys, hostId: "host-a", logger }), (owned) => owned.close());
   const launches = new LaunchStore({ redis, keys, bootId: "b", range: RANGE, eventsMax: 1_000, keep: KEEP });
-  const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys });
+  const waiter = new PoolWaiter({ redis: open("blocking", "wait"), keys, hostId: "host-a" });
   return {
     redis,
     store,

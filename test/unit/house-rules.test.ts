@@ -3,6 +3,8 @@ import { dirname, join, normalize } from "node:path";
 import { expect, test } from "vitest";
 
 const EVERY_AREA = ["contract", "runtime", "queue", "qemu", "attestation", "producer", "worker", "cli"];
+/** What runs in the browser: plain JavaScript, served as it is. */
+const PAGE_AREA = "console";
 
 /** Which area may import which (ARCHITECTURE.md). Data flows one way. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
@@ -14,6 +16,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   producer: ["contract", "runtime", "queue", "attestation"],
   worker: ["contract", "runtime", "queue", "qemu", "attestation"],
   cli: EVERY_AREA,
+  console: ["contract"], // types only: a browser cannot load them
 };
 
 /** Packages that only one area may use. */
@@ -29,6 +32,15 @@ const PACKAGE_HOME: Record<string, readonly string[]> = {
   commander: ["cli"],
   execa: ["qemu", "runtime", "attestation"],
   cborg: ["attestation"],
+  "prom-client": ["runtime"],
+  preact: ["console"],
+  "preact/hooks": ["console"],
+  htm: ["console"],
+  "@opentelemetry/api": ["runtime"],
+  "@opentelemetry/core": ["runtime"],
+  "@opentelemetry/resources": ["runtime"],
+  "@opentelemetry/sdk-trace-base": ["runtime"],
+  "@opentelemetry/exporter-trace-otlp-proto": ["runtime"],
 };
 
 /** The client part of the command line speaks HTTP only. */
@@ -37,7 +49,7 @@ const CLIENT_FOLDERS = ["cli/client", "cli/commands", "cli/render"];
 /** Types and the one call that a file needs; a file should be readable at once. */
 const LINES_MAX = 280;
 
-const files = readdirSync("src", { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+const files = readdirSync("src", { recursive: true, encoding: "utf8" }).filter((name) => /\.[tj]s$/.test(name));
 
 function imports(text: string): string[] {
   return [...text.matchAll(/(?:from|import\()\s*"([^"]+)"/g)].map(([, target = ""]) => target);
@@ -45,7 +57,7 @@ function imports(text: string): string[] {
 
 test("the check sees the source", () => {
   expect(files.length).toBeGreaterThan(100);
-  expect(new Set(files.map((file) => file.split("/")[0]))).toEqual(new Set(EVERY_AREA));
+  expect(new Set(files.map((file) => file.split("/")[0]))).toEqual(new Set([...EVERY_AREA, PAGE_AREA]));
 });
 
 test.each(files)("src/%s keeps the house rules", (file) => {
@@ -56,8 +68,12 @@ test.each(files)("src/%s keeps the house rules", (file) => {
   expect(code, "unfinished or loose code").not.toMatch(
     /\b(TODO|FIXME|XXX)\b|console\.log\(|@ts-ignore|@ts-expect-error|\bas any\b|: any\b|<any>/,
   );
-  expect(file, "file names are kebab-case").toMatch(/^[a-z0-9-]+(\/[a-z0-9-]+)*\.ts$/);
-  expect(file, "no dumping ground").not.toMatch(/(^|\/)(utils?|helpers?|common|misc|index)(\.ts|\/)/);
+  expect(file, "file names are kebab-case").toMatch(/^[a-z0-9-]+(\/[a-z0-9-]+)*\.(ts|js)$/);
+  expect(file.endsWith(".js"), "JavaScript is for the browser").toBe(area === PAGE_AREA);
+  expect(file, "no dumping ground").not.toMatch(/(^|\/)(utils?|helpers?|common|misc|index)(\.[tj]s|\/)/);
+  if (area === PAGE_AREA)
+    for (const target of imports(code))
+      expect(target, "what a browser can load").toMatch(/^\.{1,2}\/.*\.js$|^(preact|preact\/hooks|htm)$/);
   for (const target of imports(text)) {
     if (target.startsWith(".")) {
       const imported = normalize(join(dirname(file), target)).split("/")[0] ?? "";

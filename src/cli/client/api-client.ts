@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { FailureList, FailuresDismissed, FailuresRetried } from "../../contract/failure-view.ts";
 import { HostDetail, HostForgotten, HostList } from "../../contract/host-view.ts";
 import type { VmRequest } from "../../contract/vm-request.ts";
 import { VmAccepted, VmDetail, VmList, VmView } from "../../contract/vm-view.ts";
@@ -15,6 +16,17 @@ export interface ListFilter {
   readonly limit?: number;
   readonly cursor?: string;
 }
+
+/** What failures may be narrowed by. All parts must fit. */
+export interface FailureFilter {
+  readonly cause?: string | undefined;
+  readonly host?: string | undefined;
+  readonly owner?: string | undefined;
+  readonly since?: string | undefined;
+}
+
+/** Whose failures of a group, and where the step before has ended. */
+type FailureStepOf = { readonly owner: string | undefined; readonly cursor: string | undefined };
 
 /** The API replies to an action with the VM as it is afterwards, with or without its last lines. */
 const VmAfterAction = z.union([VmView, VmDetail]);
@@ -61,8 +73,28 @@ export class ApiClient {
     return callApi(this.target, { path: hostPath(id) }, HostDetail);
   }
 
+  wishOfHost(
+    id: string,
+    what: "cordon" | "drain" | "evacuate" | "resume",
+    query: { readonly note?: string | undefined; readonly timeout?: string | undefined },
+  ): Promise<HostDetail> {
+    return callApi(this.target, { method: "POST", path: `${hostPath(id)}/${what}`, query }, HostDetail);
+  }
+
   forgetHost(id: string): Promise<HostForgotten> {
     return callApi(this.target, { method: "DELETE", path: hostPath(id) }, HostForgotten);
+  }
+
+  failures(filter: FailureFilter): Promise<FailureList> {
+    return callApi(this.target, { path: "v1/failures", query: { ...filter } }, FailureList);
+  }
+
+  retryFailures(group: string, query: FailureStepOf): Promise<FailuresRetried> {
+    return callApi(this.target, { method: "POST", path: `${failurePath(group)}/retry`, query }, FailuresRetried);
+  }
+
+  dismissFailures(group: string, query: FailureStepOf): Promise<FailuresDismissed> {
+    return callApi(this.target, { method: "POST", path: `${failurePath(group)}/dismiss`, query }, FailuresDismissed);
   }
 
   health(): Promise<Health> {
@@ -91,6 +123,10 @@ export class ApiClient {
 
 function vmPath(id: string): string {
   return `v1/vms/${encodeURIComponent(id)}`;
+}
+
+function failurePath(group: string): string {
+  return `v1/failures/${encodeURIComponent(group)}`;
 }
 
 function hostPath(id: string): string {

@@ -26,6 +26,8 @@ export interface ApiCall {
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
   readonly body?: unknown;
+  /** In place of `body`: bytes that are sent as they are read. */
+  readonly upload?: { readonly contentType: string; readonly bytes: AsyncIterable<Uint8Array> };
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -136,12 +138,19 @@ function urlOf(target: ApiTarget, { path, query = {} }: ApiCall): URL {
   return url;
 }
 
-function initOf(call: ApiCall): RequestInit & { readonly headers: Record<string, string> } {
-  const headers: Record<string, string> = { accept: "application/json, application/problem+json", ...call.headers };
-  if (call.body !== undefined) headers["content-type"] = "application/json";
-  const body = call.body === undefined ? {} : { body: JSON.stringify(call.body) };
+function initOf({ method = "GET", body, upload, headers: own }: ApiCall): RequestInit & {
+  readonly headers: Record<string, string>;
+} {
+  const headers: Record<string, string> = { accept: "application/json, application/problem+json", ...own };
   // A redirect could send a request with secrets to another host.
-  return { method: call.method ?? "GET", headers, redirect: "error", ...body };
+  const init = { method, headers, redirect: "error" as const };
+  if (upload !== undefined) {
+    headers["content-type"] = upload.contentType;
+    return { ...init, body: ReadableStream.from(upload.bytes), duplex: "half" };
+  }
+  if (body === undefined) return init;
+  headers["content-type"] = "application/json";
+  return { ...init, body: JSON.stringify(body) };
 }
 
 function timeoutOf(target: ApiTarget): number {

@@ -60,6 +60,8 @@ function wayOut(problem: Problem, response: Response): string | undefined {
   switch (problem.code) {
     case "vm_not_found":
       return "List what there is with `drover ls`.";
+    case "batch_not_found":
+      return "List what there is with `drover batch ls`.";
     case "host_not_found":
       return "List the hosts with `drover hosts`.";
     case "idempotency_conflict":

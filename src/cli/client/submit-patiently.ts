@@ -22,13 +22,22 @@ export interface PatientSubmit {
 }
 
 /** Submits one request, several times if need be: the idempotency key makes that safe. */
-export async function submitPatiently(
+export function submitPatiently(
   api: ApiClient,
   { request, idempotencyKey, onRetry }: PatientSubmit,
 ): Promise<VmAccepted> {
+  return patiently(api, () => api.submit(request, idempotencyKey), onRetry);
+}
+
+/** Does what may be done twice, several times if need be. */
+export async function patiently<T>(
+  { target }: Pick<ApiClient, "target">,
+  work: () => Promise<T>,
+  onRetry: (why: CliError) => void,
+): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await api.submit(request, idempotencyKey);
+      return await work();
     } catch (error) {
       if (!(error instanceof CliError) || !PASSING.has(error.code) || attempt === TRIES_MAX) throw error;
       onRetry(error);
@@ -37,8 +46,8 @@ export async function submitPatiently(
         asked === undefined
           ? Math.min(PAUSE_FIRST_MS * 2 ** (attempt - 1), PAUSE_MAX_MS)
           : Math.min(asked * 1000, ASKED_MAX_MS);
-      await delay(pauseMs, undefined, { signal: api.target.signal }).catch(() => {
-        throw api.target.signal.reason;
+      await delay(pauseMs, undefined, { signal: target.signal }).catch(() => {
+        throw target.signal.reason;
       });
     }
   }

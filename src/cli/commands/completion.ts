@@ -33,5 +33,5 @@ export function completionCommand(context: CliContext, program: () => Command): 
 }
 
 function wordsOf(option: Option): readonly string[] {
-  return WORDS[option.long ?? ""] ?? [];
+  return option.argChoices ?? WORDS[option.long ?? ""] ?? [];
 }

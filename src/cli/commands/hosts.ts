@@ -2,33 +2,51 @@ import type { Command } from "commander";
 import type { HostDetail } from "../../contract/host-view.ts";
 import { CliError, UsageError } from "../cli-error.ts";
 import { newCommand } from "../new-command.ts";
-import { type HostScreen, renderForgotten, renderHost, renderHostTable } from "../render/host-text.ts";
+import { renderHost } from "../render/host-detail.ts";
+import { type HostScreen, renderForgotten, renderHostTable } from "../render/host-text.ts";
 import { printable } from "../render/text-width.ts";
 import { jsonDocument, openSession } from "../session.ts";
 import type { CliContext } from "../terminal.ts";
+import { hostWishCommands } from "./host-wishes.ts";
 
-/** `drover hosts [HOST]` and `drover hosts forget HOST`. */
+/** `drover hosts [HOST]`, and what can be wanted of one. */
 export function hostsCommand(context: CliContext): Command {
-  return newCommand("hosts", {
-    summary: "list hosts, show one, or forget one that is gone",
+  const hosts = newCommand("hosts", {
+    summary: "list hosts, show one, let it take VMs or not",
     about:
-      "Lists the hosts that have a worker, or had one: which of them live, how many VMs they have, and what becomes of those when the host is lost. With a host's id: all that is known of it.",
-    examples: ["drover hosts", "drover hosts host-a", "drover hosts forget host-a"],
+      "Lists the hosts that have a worker, or had one: which of them live, whether they take VMs, how many they have, and what becomes of those when the host is lost. With a host's id: all that is known of it.",
+    examples: ["drover hosts", "drover hosts host-a", "drover hosts drain host-a --wait"],
   })
     .argument("[host]", "the host's id")
     .action(async (id: string | undefined, _options: object, command: Command) => {
+      if (id !== undefined) return show(id, command, context);
       const { api, json } = openSession(command, context);
       const { terminal } = context;
-      if (id !== undefined) {
-        const host = await api.host(id);
-        return terminal.out(json ? jsonDocument(host) : lines(renderHost(host, screenOf(context))));
-      }
       const list = await api.hosts();
       if (json) return terminal.out(jsonDocument(list));
       if (list.items.length === 0) return terminal.err("There is no host yet. Start a worker on one: drover worker\n");
       return terminal.out(lines(renderHostTable(list.items, screenOf(context))));
-    })
-    .addCommand(forgetCommand(context));
+    });
+  hosts.addCommand(getCommand(context));
+  for (const command of hostWishCommands(context)) hosts.addCommand(command);
+  return hosts.addCommand(forgetCommand(context));
+}
+
+function getCommand(context: CliContext): Command {
+  return newCommand("get", {
+    summary: "show all that is known of one host",
+    about: "Shows all that is known of a host, as `drover hosts HOST` does.",
+    examples: ["drover hosts get host-a", "drover hosts get host-a --json | jq .admission"],
+  })
+    .alias("describe")
+    .argument("<host>", "the host's id")
+    .action(async (id: string, _options: object, command: Command) => show(id, command, context));
+}
+
+async function show(id: string, command: Command, context: CliContext): Promise<void> {
+  const { api, json } = openSession(command, context);
+  const host = await api.host(id);
+  return context.terminal.out(json ? jsonDocument(host) : lines(renderHost(host, screenOf(context))));
 }
 
 function forgetCommand(context: CliContext): Command {

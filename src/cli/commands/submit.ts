@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { Command } from "commander";
-import { IDEMPOTENCY_KEY_MAX_CHARS } from "../../contract/limits.ts";
 import { isFinal } from "../../contract/vm-state.ts";
-import { UsageError } from "../cli-error.ts";
 import { submitPatiently } from "../client/submit-patiently.ts";
+import { checkKey } from "../idempotency-key.ts";
 import { newCommand } from "../new-command.ts";
 import { durationMs } from "../number-option.ts";
 import { retryTeller } from "../print-error.ts";
@@ -12,6 +11,7 @@ import { requestFromFlags } from "../request-from-flags.ts";
 import { checkRequest, type InputRequest, readRequests } from "../request-input.ts";
 import { jsonDocument, openSession, type Session } from "../session.ts";
 import { type SubmitPlan, submitMany } from "../submit-many.ts";
+import { SubmitWarnings } from "../submit-warnings.ts";
 import type { CliContext } from "../terminal.ts";
 import { limitedSignal } from "../wait-limit.ts";
 import { WaitReport } from "../wait-report.ts";
@@ -71,6 +71,7 @@ async function submitOne(
   const vm = await submitPatiently(api, { request, idempotencyKey: plan.idempotencyKey, onRetry });
   if (json && report === undefined) return terminal.out(jsonDocument(vm));
   if (!json) await terminal.out(`${vm.id}\n`);
+  if (!json) new SubmitWarnings(terminal).tell(vm);
   if (vm.replayed) terminal.err("This key was used before: this is the VM of that request.\n");
   if (report === undefined) {
     if (terminal.outIsScreen && !isFinal(vm.state))
@@ -78,12 +79,4 @@ async function submitOne(
     return;
   }
   await report.untilEnd(vm);
-}
-
-function checkKey(key: string | undefined): string | undefined {
-  if (key === undefined) return undefined;
-  if (/^[\x21-\x7e]+$/.test(key) && key.length <= IDEMPOTENCY_KEY_MAX_CHARS) return key;
-  throw new UsageError(
-    `--idempotency-key must have 1 to ${IDEMPOTENCY_KEY_MAX_CHARS} printable ASCII characters without blanks`,
-  );
 }

@@ -49,6 +49,9 @@ const TEXTS: { readonly [T in VmEventType]: (data: VmEventData<T>) => string } =
       `${cause.code}: ${cause.message}`,
       exitCode !== null && cause.code !== "computation_failed" && `exit code ${exitCode}`, // whose message has it
     ]),
+  "batch.accepted": ({ name, total }) => joined([`${total} VMs`, name]),
+  "batch.completed": ({ outcome, total, completed, failed }) =>
+    joined([outcome, `${completed} of ${total} completed`, failed > 0 && `${failed} failed`]),
 };
 
 /** What an event says, for people. Data of a newer version is shown as it came. */

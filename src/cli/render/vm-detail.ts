@@ -2,6 +2,7 @@ import { isFinal } from "../../contract/vm-state.ts";
 import type { VmDetail, VmView } from "../../contract/vm-view.ts";
 import { formatAge, formatSpan } from "./age.ts";
 import { consoleLines } from "./console-text.ts";
+import { renderForensics } from "./forensics-text.ts";
 import { type Paint, paintState } from "./paint.ts";
 import { renderTable } from "./table.ts";
 import { printable, wrap } from "./text-width.ts";
@@ -26,9 +27,11 @@ export function renderVmDetail(vm: VmDetail, screen: DetailScreen): readonly str
     ...cause(vm, screen),
     ...result(vm, screen),
     ...launches(vm, screen),
+    ...renderForensics(vm.state === "failed" ? (vm.forensics ?? []) : [], { ...screen, latestOnly: true }),
     ...tail("Console", vm.tail?.console ?? "", screen),
     ...tail("QEMU", vm.tail?.qemu ?? "", screen),
     ...(vm.command === null ? [] : ["", paint.dim(`The QEMU command: drover get ${vm.id.slice(0, 8)} --command`)]),
+    ...(vm.forensics === null ? [] : [paint.dim(`All failed launches: drover get ${vm.id.slice(0, 8)} --forensics`)]),
   ];
 }
 
@@ -60,6 +63,7 @@ function facts(vm: VmView, screen: DetailScreen): readonly string[] {
     ...fact("Host data", vm.hostData ?? undefined, screen),
     ...fact("Queue", `pool ${vm.pool}, ${vm.priority} priority, owner ${vm.owner}`, screen),
     ...fact("Needs", needs(spec), screen),
+    ...fact("Waits", waits(vm, inFuture), screen),
     ...fact(
       "Attempts",
       `${vm.attempts.made} of ${vm.attempts.max} failed, ${vm.epoch === 1 ? "1 launch" : `${vm.epoch} launches`}`,
@@ -85,6 +89,7 @@ function facts(vm: VmView, screen: DetailScreen): readonly string[] {
       screen,
     ),
     ...fact("Secrets", vm.hasSecrets ? "sealed" : undefined, screen),
+    ...fact("Dismissed", vm.dismissed === null ? undefined : `by ${vm.dismissed.by}, ${ago(vm.dismissed.at)}`, screen),
   ];
 }
 
@@ -121,10 +126,23 @@ function limits(spec: VmView["spec"]): string {
     .join(", ");
 }
 
-function needs({ tee, gpu }: VmView["spec"]): string {
-  return [tee && (tee === "none" ? "no TEE" : tee), gpu === undefined ? "" : gpu ? "a GPU" : "no GPU"]
+function needs({ tee, gpu, memoryClass, hostLabels = {} }: VmView["spec"]): string {
+  return [
+    tee && (tee === "none" ? "no TEE" : tee),
+    gpu === undefined ? "" : gpu ? "a GPU" : "no GPU",
+    memoryClass && `memory ${memoryClass}`,
+    ...Object.entries(hostLabels).map(([name, value]) => `${name}=${value}`),
+  ]
     .filter(Boolean)
     .join(", ");
+}
+
+/** One line: why it waits, where it stands, and when that may change. */
+function waits({ waiting }: VmView, inFuture: (time: string) => string): string | undefined {
+  if (waiting == null) return undefined;
+  const { reason, message, position, retryAt } = waiting;
+  const place = position === null ? "" : ` Place ${position} in its queue.`;
+  return `${reason}: ${message}${place}${retryAt === null ? "" : ` In ${inFuture(retryAt)}.`}`;
 }
 
 function probeText(probe: VmView["spec"]["probe"]): string | undefined {

@@ -1,4 +1,5 @@
 import { DroverError } from "../../contract/errors.ts";
+import { inSpan } from "../../runtime/tracing/in-span.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { attestationPolicy } from "../attestation-policy.ts";
 import { toVmId } from "../read-vm.ts";
@@ -12,7 +13,9 @@ export function cvmPolicy(
   return async (call) => {
     const { id } = call.request;
     try {
-      const policy = await attestationPolicy(deps, call.principal, toVmId(id));
+      const vmId = toVmId(id);
+      const span = deps.tracer.start("fetch_attestation_policy", { parent: call.trace, attributes: { vmId } });
+      const policy = await inSpan(span, () => attestationPolicy(deps, call.principal, vmId));
       return { response: { info: Buffer.from(policy), id } };
     } catch (error) {
       if (!(error instanceof DroverError) || error.code !== "vm_not_found") throw error;

@@ -8,8 +8,10 @@ import { isFinal } from "../../contract/vm-state.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { isInDoubt } from "../redis-fault.ts";
 import { Seats } from "../seats.ts";
+import { placementWarnings } from "../show-vms.ts";
 import { submitVm } from "../submit-vm.ts";
 import { isUp, waitForVm } from "../wait-for-vm.ts";
+import { isWaiting } from "../waiting.ts";
 import { audited } from "./audited.ts";
 import { readCreateRequest } from "./create-request.ts";
 import type { GivenUpVms } from "./given-up-vms.ts";
@@ -36,7 +38,8 @@ export function createVm(deps: CreateVmDeps): (call: UnaryCall<CreateReq>) => Pr
   return async (call) => {
     using _seat = seats.take(call.principal);
     const record = await accept(deps, placement, call);
-    call.tell({ ...factsOf(record.vm), ...(await queuePosition(deps.api, record.vm)) });
+    const [position, warning] = await Promise.all([queuePosition(deps.api, record.vm), warningOf(deps.api, record.vm)]);
+    call.tell({ ...factsOf(record.vm), ...position, ...warning });
     const startedAtMs = performance.now();
     const timeoutMs = call.timeLeftMs() ?? deps.api.config.grpcCalls.createTimeoutMs;
     const waited = await waitForVm(deps.api, { record: record.vm, until: isUp, timeoutMs, signal: call.signal });
@@ -67,9 +70,11 @@ async function accept(deps: CreateVmDeps, placement: VmPlacement, call: UnaryCal
       if (call.signal.aborted)
         throw new DroverError("shutting_down", "this server is shutting down; nothing was queued");
       const vmId = api.newVmId();
-      return submitVm(api, call.principal, { ...submission, hostPool, vmId }).catch(async (error: unknown) => {
-        throw await inDoubt(deps, call, { vmId, error });
-      });
+      return submitVm(api, call.principal, { ...submission, hostPool, vmId, trace: call.trace }).catch(
+        async (error: unknown) => {
+          throw await inDoubt(deps, call, { vmId, error });
+        },
+      );
     });
     target(record.vmId);
     return { vm: record, replayed };
@@ -95,6 +100,12 @@ async function inDoubt(
 async function queuePosition({ gate, queue }: ApiDeps, record: VmRecord): Promise<AnswerFacts> {
   const position = await gate.run(() => queue.position(record)).catch(() => undefined); // told where it is easy to tell
   return position === undefined ? {} : { queuePosition: String(position) };
+}
+
+/** Whether no live host could run it: it is queued all the same. */
+async function warningOf(api: ApiDeps, record: VmRecord): Promise<AnswerFacts> {
+  const [first] = isWaiting(record) ? await placementWarnings(api, record.pool) : [];
+  return first === undefined ? {} : { warning: first.code };
 }
 
 function answer(record: VmRecord): Answer<CreateRes> {

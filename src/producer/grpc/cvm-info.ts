@@ -1,6 +1,7 @@
 import type { CvmFacts } from "../../contract/cvm-facts.ts";
 import { DroverError } from "../../contract/errors.ts";
 import { cvmFactsOf } from "../../runtime/cvm-facts.ts";
+import { inSpan } from "../../runtime/tracing/in-span.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { readVm, toVmId } from "../read-vm.ts";
 import type { CvmInfoReq, CvmInfoRes } from "./manager-service.ts";
@@ -13,7 +14,9 @@ import type { Answer, UnaryCall } from "./unary-call.ts";
 export function cvmInfo(deps: ApiDeps): (call: UnaryCall<CvmInfoReq>) => Promise<Answer<CvmInfoRes>> {
   return async (call) => {
     const { id } = call.request;
-    const facts = (id === "" ? undefined : await factsOfHost(deps, call)) ?? cvmFactsOf(deps.config);
+    const span = deps.tracer.start("return_cvm_info", { parent: call.trace });
+    const known = await inSpan(span, async () => (id === "" ? undefined : factsOfHost(deps, call)));
+    const facts = known ?? cvmFactsOf(deps.config);
     return { response: { id, ...facts } };
   };
 }

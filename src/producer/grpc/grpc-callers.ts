@@ -10,6 +10,7 @@ import {
 import type { Logger } from "pino";
 import { DroverError } from "../../contract/errors.ts";
 import { mayAct } from "../../contract/role.ts";
+import type { Counting } from "../../runtime/metrics/meter.ts";
 import { standingSubject } from "../../runtime/tls/certificate-subject.ts";
 import type { Audit } from "../access/audit.ts";
 import type { Authenticator } from "../access/authenticator.ts";
@@ -17,8 +18,9 @@ import { isGuestConnection } from "../access/guest-connection.ts";
 import { isLoopback } from "../access/loopback.ts";
 import { PROXY_HEADERS } from "../access/proxy-headers.ts";
 import { RateExceeded } from "../access/rate-limit.ts";
+import { noteRefusal } from "../access/refusals.ts";
 import type { Principal } from "../principal.ts";
-import { grpcRule } from "./grpc-rules.ts";
+import { grpcRule, methodName } from "./grpc-rules.ts";
 import { isUnforeseen, outcomeOf, ownStatus, toStatus } from "./grpc-status.ts";
 
 /** Who makes a call, and under which id the log speaks of it. */
@@ -33,6 +35,7 @@ export interface Caller {
 export interface GrpcCallersDeps {
   readonly authenticator: Authenticator;
   readonly audit: Audit;
+  readonly counting: Counting;
   readonly logger: Logger;
   /** How long a request may take to arrive once its headers are here; 0: no limit. */
   readonly readTimeoutMs: number;
@@ -121,6 +124,7 @@ export class GrpcCallers {
     } catch (error) {
       if (error instanceof RateExceeded) principal = error.principal;
       const outcome = outcomeOf(error);
+      noteRefusal(this.#deps.counting, "grpc", outcome);
       const refused = outcome === "forbidden" || (outcome === "unauthenticated" && bearer !== undefined);
       const action = AUDITED_METHODS[path] ?? (refused ? "access" : undefined);
       if (action !== undefined)
@@ -135,7 +139,7 @@ export class GrpcCallers {
     call: ServerInterceptingCallInterface,
     { isStream, requestId, remote }: { isStream: boolean; requestId: string; remote: string },
   ) {
-    const { logger, readTimeoutMs, closing } = this.#deps;
+    const { counting, logger, readTimeoutMs, closing } = this.#deps;
     const startedAtMs = performance.now();
     let late: NodeJS.Timeout | undefined;
     let isOver = false;
@@ -144,6 +148,10 @@ export class GrpcCallers {
       closing.removeEventListener("abort", endStream);
       if (isOver) return;
       isOver = true;
+      const method = methodName(path);
+      counting.count("drover_grpc_calls_total", { method, code: how });
+      if (!isStream)
+        counting.observe("drover_grpc_call_seconds", { method }, (performance.now() - startedAtMs) / 1_000);
       const line = {
         requestId,
         method: path,

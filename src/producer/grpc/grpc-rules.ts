@@ -21,3 +21,8 @@ export function grpcRule(path: string): GrpcRule {
   if (rule === undefined) throw new Error(`the gRPC method ${path} has no access rule`);
   return rule;
 }
+
+/** A method's name for people, without its service; `other` for one that there is not, which anybody may make up. */
+export function methodName(path: string): string {
+  return GRPC_RULES[path] === undefined ? "other" : path.slice(path.lastIndexOf("/") + 1);
+}

@@ -44,7 +44,7 @@ async function askRemoval(deps: ApiDeps, call: UnaryCall<RemoveReq>): Promise<Vm
     return await audited(deps, call, "vm.remove", async (target) => {
       const vmId = toVmId(call.request.cvmId);
       target(vmId);
-      return removeVm(deps, call.principal, { vmId, force: false });
+      return removeVm(deps, call.principal, { vmId, force: false, trace: call.trace });
     });
   } catch (error) {
     if (!(error instanceof DroverError)) throw error;

@@ -5,6 +5,7 @@ import { Scope } from "../../runtime/scope.ts";
 import { isLoopback } from "../access/loopback.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { cvmPolicy } from "./attestation.ts";
+import { countedAs } from "./cocos-metrics.ts";
 import { createVm } from "./create-vm.ts";
 import { cvmInfo } from "./cvm-info.ts";
 import { GivenUpVms } from "./given-up-vms.ts";
@@ -34,12 +35,13 @@ export interface RunningGrpc {
 
 /** Starts the gRPC listener. Returns when it listens; throws the system's error when it cannot. */
 export async function startGrpc(deps: ApiDeps): Promise<RunningGrpc> {
-  const { config, logger, authenticator, audit, gate } = deps;
+  const { config, logger, authenticator, audit, gate, meter } = deps;
   const closing = new AbortController();
   setMaxListeners(0, closing.signal); // one for every call under way
   const callers = new GrpcCallers({
     authenticator,
     audit,
+    counting: meter,
     logger,
     readTimeoutMs: config.grpc.readTimeoutMs,
     closing: closing.signal,
@@ -57,12 +59,12 @@ export async function startGrpc(deps: ApiDeps): Promise<RunningGrpc> {
   });
   const scope = new Scope();
   const givenUp = scope.own(new GivenUpVms(deps), (vms) => vms.stop());
-  const unary = { callers, logger, closing: closing.signal };
+  const unary = { callers, logger, tracer: deps.tracer, closing: closing.signal };
   server.addService(managerService, {
-    CreateVm: unaryCall(unary, createVm({ api: deps, givenUp })),
-    RemoveVm: unaryCall(unary, removeCvm(deps)),
-    CVMInfo: unaryCall(unary, cvmInfo(deps)),
-    AttestationPolicy: unaryCall(unary, cvmPolicy(deps)),
+    CreateVm: unaryCall(unary, countedAs("Run", meter, createVm({ api: deps, givenUp }))),
+    RemoveVm: unaryCall(unary, countedAs("Stop", meter, removeCvm(deps))),
+    CVMInfo: unaryCall(unary, countedAs("ReturnCVMInfo", meter, cvmInfo(deps))),
+    AttestationPolicy: unaryCall(unary, countedAs("FetchAttestationPolicy", meter, cvmPolicy(deps))),
   });
   addHealth(server, { gate, closing: closing.signal });
   if (config.grpcCalls.reflection ?? isLoopback(config.grpc.host)) new ReflectionService(PROTOS).addToServer(server);

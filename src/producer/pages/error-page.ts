@@ -5,7 +5,7 @@ import { html } from "./html.ts";
 import { sendPage } from "./page.ts";
 
 /** What people open in a browser; all else is for programs, also when a browser asks. */
-const PAGE_PATH = /^\/($|(login|logout|board|docs)(\/|$))/;
+const PAGE_PATH = /^\/($|(login|logout|board|docs|vms|batches|hosts|failures|submit)(\/|$))/;
 const SEE_OTHER = 303;
 
 /** Whether a person looks at the answer: a browser says that it wants HTML, programs at most that they take anything. */

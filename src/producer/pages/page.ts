@@ -48,7 +48,8 @@ ${main}
 `;
 }
 
-function whoIsHere({ principal: { owner, role, via }, formToken }: Visitor): Html {
+/** Who is logged in, with the way out. */
+export function whoIsHere({ principal: { owner, role, via }, formToken }: Visitor): Html {
   const who = via === "local" ? html`the local operator` : html`<b>${owner}</b> (${role})`;
   return html`<div class="visitor"><span>You are ${who}</span>
 ${formToken === undefined ? undefined : logOutForm(formToken)}

@@ -1,10 +1,12 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { inSpan } from "../../runtime/tracing/in-span.ts";
 import { requireAccept } from "../accept.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { attestationPolicy, policyMediaType } from "../attestation-policy.ts";
 import { problemResponses } from "../problem-responses.ts";
 import { toVmId } from "../read-vm.ts";
+import { traceOf } from "../request-trace.ts";
 import { VmPath } from "./vms.ts";
 
 /** Bytes as they are: they pass every schema. */
@@ -16,7 +18,7 @@ export const attestationPolicyRoute: FastifyPluginAsyncZod<{ readonly deps: ApiD
   app.get(
     "/v1/vms/:id/attestation-policy",
     {
-      config: { access: "viewer" },
+      config: { access: "viewer", traced: true },
       preHandler: requireAccept(mediaType),
       schema: {
         operationId: "getVmAttestationPolicy",
@@ -39,7 +41,9 @@ export const attestationPolicyRoute: FastifyPluginAsyncZod<{ readonly deps: ApiD
       },
     },
     async (request, reply) => {
-      const policy = await attestationPolicy(deps, request.principal, toVmId(request.params.id));
+      const vmId = toVmId(request.params.id);
+      const span = deps.tracer.start("fetch_attestation_policy", { parent: traceOf(request), attributes: { vmId } });
+      const policy = await inSpan(span, () => attestationPolicy(deps, request.principal, vmId));
       return reply.type(mediaType).send(Buffer.from(policy));
     },
   );

@@ -22,6 +22,8 @@ export const consoleRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; reado
   { deps, closing },
 ) => {
   const seats = new Seats("a followed console", deps.limits.consoleClientsMax);
+  const forget = deps.meter.atScrape((gauges) => gauges.set("drover_open_streams", { stream: "console" }, seats.taken));
+  app.addHook("onClose", async () => forget());
   app.get(
     "/v1/vms/:id/console",
     {

@@ -27,6 +27,8 @@ export const eventsRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps; readon
 ) => {
   const { eventLog, eventFeed, gate, limits } = deps;
   const seats = new Seats("the event stream", limits.eventClientsMax);
+  const forget = deps.meter.atScrape((gauges) => gauges.set("drover_open_streams", { stream: "events" }, seats.taken));
+  app.addHook("onClose", async () => forget());
   app.get(
     "/v1/events",
     {
@@ -89,8 +91,13 @@ function readLastEventId(header: string | undefined): string | undefined {
 }
 
 /** An operator sees the events of all owners. */
-function toFilter({ owner, role }: Principal, { type, vm }: EventsQuery): EventFilter {
+function toFilter({ owner, role }: Principal, { type, vm, batch }: EventsQuery): EventFilter {
   const types = typeof type === "string" ? [type] : type;
   const vmIds = typeof vm === "string" ? [vm] : vm;
-  return { owner: role === "operator" ? undefined : owner, types, vmIds: vmIds?.map((id) => id.toLowerCase()) };
+  return {
+    owner: role === "operator" ? undefined : owner,
+    types,
+    vmIds: vmIds?.map((id) => id.toLowerCase()),
+    batchId: batch?.toLowerCase(),
+  };
 }

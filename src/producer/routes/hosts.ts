@@ -1,14 +1,12 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
-import { z } from "zod";
 import { DroverError } from "../../contract/errors.ts";
 import { HostDetail, HostForgotten, HostList } from "../../contract/host-view.ts";
 import { forgetHost } from "../../queue/forget-host.ts";
 import { requireAccept } from "../accept.ts";
 import type { ApiDeps } from "../api-deps.ts";
-import { toHostDetail, toHostView } from "../host-view.ts";
+import { toHostView } from "../host-view.ts";
 import { problemResponses } from "../problem-responses.ts";
-
-const HostPath = z.strictObject({ id: z.string().describe("The host's id.") });
+import { HostPath, hostNotFound, readHost, shortId } from "../read-host.ts";
 
 /** Lists, shows and forgets hosts. */
 export const hostRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async (app, { deps }) => {
@@ -32,7 +30,8 @@ export const hostRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = asy
     },
     async () => {
       const [known, held] = await gate.run(() => Promise.all([hosts.hosts(), lostVms.held()]));
-      return { items: known.map((host) => toHostView(host, held)) };
+      const facts = { held, portsTaken: await gate.run(() => hosts.portsTaken(known)) };
+      return { items: known.map((host) => toHostView(host, facts)) };
     },
   );
 
@@ -52,11 +51,7 @@ export const hostRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = asy
         },
       },
     },
-    async ({ params: { id } }) => {
-      const [host, held] = await gate.run(() => Promise.all([hosts.host(id), lostVms.held()]));
-      if (host === undefined) throw notFound(id);
-      return toHostDetail(host, held);
-    },
+    async ({ params: { id } }) => readHost(deps, id),
   );
 
   app.delete(
@@ -78,7 +73,7 @@ export const hostRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = asy
     },
     async ({ principal, params: { id }, log }) => {
       const outcome = await gate.run(() => forgetHost({ hosts, lostVms }, id));
-      if (outcome.kind === "not_found") throw notFound(id);
+      if (outcome.kind === "not_found") throw hostNotFound(id);
       if (outcome.kind === "alive") throw alive(id);
       const { requeued, removed, failed } = outcome;
       log.warn(
@@ -90,16 +85,9 @@ export const hostRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = asy
   );
 };
 
-function notFound(id: string): DroverError {
-  return new DroverError(
-    "host_not_found",
-    `there is no host ${JSON.stringify(id.slice(0, 64))}; GET /v1/hosts lists all`,
-  );
-}
-
 function alive(id: string): DroverError {
   return new DroverError(
     "host_alive",
-    `host ${JSON.stringify(id.slice(0, 64))} lives and tends its VMs itself; stop its worker first, and wait until its lease has lapsed`,
+    `host ${shortId(id)} lives and tends its VMs itself; stop its worker first, and wait until its lease has lapsed`,
   );
 }

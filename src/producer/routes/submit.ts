@@ -8,7 +8,8 @@ import type { ApiDeps } from "../api-deps.ts";
 import { readIdempotencyKey } from "../idempotency.ts";
 import { waitAsPreferred } from "../preferred-wait.ts";
 import { problemResponses } from "../problem-responses.ts";
-import { showVm } from "../show-vms.ts";
+import { traceOf } from "../request-trace.ts";
+import { showAccepted } from "../show-vms.ts";
 import { submitVm } from "../submit-vm.ts";
 import { isUp } from "../wait-for-vm.ts";
 
@@ -64,12 +65,16 @@ export const submitRoute: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = as
     },
     handler: async (request, reply) => {
       const idempotencyKey = readIdempotencyKey(request.headers["idempotency-key"]);
-      const submitted = await submitVm(deps, request.principal, { request: request.body, idempotencyKey });
+      const submitted = await submitVm(deps, request.principal, {
+        request: request.body,
+        idempotencyKey,
+        trace: traceOf(request),
+      });
       reply.header("location", `/v1/vms/${submitted.record.vmId}`); // for the audit, should the client leave now
       const record = await waitAsPreferred(deps, { request, reply, record: submitted.record, until: isUp });
       return reply
         .code(submitted.replayed ? 200 : 202)
-        .send({ ...(await showVm(deps, record)), replayed: submitted.replayed });
+        .send(await showAccepted(deps, { record, replayed: submitted.replayed }));
     },
   });
 };

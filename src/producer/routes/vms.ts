@@ -1,6 +1,5 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { DroverError } from "../../contract/errors.ts";
 import { RemoveQuery } from "../../contract/http-query.ts";
 import { PREFER_WAIT_MAX_S } from "../../contract/limits.ts";
 import { isFinal } from "../../contract/vm-state.ts";
@@ -8,10 +7,12 @@ import { ListQuery, VmDetail, VmList, VmView } from "../../contract/vm-view.ts";
 import { requireAccept } from "../accept.ts";
 import type { ApiDeps } from "../api-deps.ts";
 import { removeVm, retryVm } from "../change-vm.ts";
+import { toForensicsView } from "../failure-view.ts";
+import { listedOwner } from "../listed-owner.ts";
 import { waitAsPreferred } from "../preferred-wait.ts";
-import type { Principal } from "../principal.ts";
 import { problemResponses } from "../problem-responses.ts";
 import { readVm, toVmId } from "../read-vm.ts";
+import { traceOf } from "../request-trace.ts";
 import { showVm, showVms } from "../show-vms.ts";
 import { hasEnded, isUp } from "../wait-for-vm.ts";
 
@@ -65,7 +66,7 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
         operationId: "getVm",
         summary: "Show a VM",
         description:
-          "The VM with the last lines of its console and of QEMU's own output, which stay when a launch is over.",
+          "The VM with the last lines of its console and of QEMU's own output, which stay when a launch is over, and with the details of its failed launches.",
         tags: ["VMs"],
         params: VmPath,
         response: {
@@ -76,8 +77,11 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
     },
     async ({ principal, params }) => {
       const record = await readVm(deps, principal, toVmId(params.id));
-      const tail = await deps.gate.run(() => deps.store.tail(record.vmId));
-      return { ...(await showVm(deps, record)), tail: tail ?? null };
+      const [tail, forensics] = await deps.gate.run(() =>
+        Promise.all([deps.store.tail(record.vmId), deps.failures.forensics(record.vmId)]),
+      );
+      const kept = forensics.map(({ launch, files }) => toForensicsView(launch, files));
+      return { ...(await showVm(deps, record)), tail: tail ?? null, forensics: kept.length === 0 ? null : kept };
     },
   );
 
@@ -102,7 +106,11 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
     },
     async (request, reply) => {
       const vmId = toVmId(request.params.id);
-      const removed = await removeVm(deps, request.principal, { vmId, force: request.query.force ?? false });
+      const removed = await removeVm(deps, request.principal, {
+        vmId,
+        force: request.query.force ?? false,
+        trace: traceOf(request),
+      });
       const record = await waitAsPreferred(deps, { request, reply, record: removed, until: hasEnded });
       return reply.code(isFinal(record.state) ? 200 : 202).send(await showVm(deps, record));
     },
@@ -142,12 +150,3 @@ export const vmRoutes: FastifyPluginAsyncZod<{ readonly deps: ApiDeps }> = async
     },
   );
 };
-
-/** Whose VMs are listed; undefined means everybody's, which is for operators. */
-function listedOwner(principal: Principal, wanted: string | undefined): string | undefined {
-  if (principal.role === "operator") return wanted;
-  if (wanted === undefined || wanted === principal.owner) return principal.owner;
-  throw new DroverError("forbidden", `owner: only an operator sees the VMs of others; you are ${principal.owner}`, {
-    problems: [{ field: "owner", message: "only an operator sees the VMs of others" }],
-  });
-}

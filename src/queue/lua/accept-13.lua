@@ -10,6 +10,7 @@
   Returns { "accepted" | "replayed" | "conflict" | "gone", vmId, the record's fields when accepted } ]]
 --#include record
 --#include fairness
+--#include admit
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
 local function accepted()
@@ -33,30 +34,10 @@ if redis.call("EXISTS", KEYS[1]) == 1 then
 end
 if redis.call("EXISTS", KEYS[7]) == 1 then return { "gone", args.vmId } end
 
--- Start-time fair queueing: an owner's next VM starts no earlier than the owner's last one ended in virtual time, and
--- the clock is the start tag of what was fetched last. So a single VM of another owner waits behind one VM of each
--- owner, not behind 100,000 of one.
-local class = classOf(args.classes, args.class)
-local tag, base = nextTag(KEYS[10], KEYS[13], KEYS[8], class, args.classWidth, args.owner)
-local priority = priorityOfTag(class, args.classWidth, tag, base)
-
-redis.call("HSET", KEYS[1], "vmId", args.vmId, "state", "queued", "epoch", 0, "seq", 0, "digest", args.digest,
-  "createdAtMs", digits(now), "stateAtMs", digits(now), "jobPriority", digits(priority),
-  "tag", digits(tag))
-writeFields(KEYS[1], args.fields)
-if args.sealed and args.sealed ~= cjson.null then redis.call("SET", KEYS[6], args.sealed) end
 if args.idempotent then
   redis.call("SET", KEYS[12], cjson.encode({ vmId = args.vmId, digest = args.digest }))
   redis.call("HSET", KEYS[1], "idempotencyKey", KEYS[12])
 end
-if args.queueTimeoutMs and args.queueTimeoutMs ~= cjson.null then
-  redis.call("HSET", KEYS[1], "queueDeadlineAtMs", digits(now + args.queueTimeoutMs))
-  redis.call("ZADD", KEYS[9], now + args.queueTimeoutMs, "q:" .. args.vmId)
-end
-redis.call("ZADD", KEYS[3] .. "queued", now, args.vmId)
-redis.call("ZADD", KEYS[4], now, args.vmId)
-redis.call("ZADD", KEYS[5], now, args.vmId)
-redis.call("ZADD", KEYS[8], now, args.vmId)
-redis.call("SADD", KEYS[11], args.pool)
-emit(KEYS[1], KEYS[2], args.vmId, "vm.queued", args.eventData, args.eventsMax, now)
+admit({ record = KEYS[1], events = KEYS[2], states = KEYS[3], vms = KEYS[4], owned = KEYS[5], box = KEYS[6],
+  pending = KEYS[8], deadlines = KEYS[9], fairness = KEYS[10], pools = KEYS[11], prioritized = KEYS[13] }, args, now)
 return accepted()

@@ -6,6 +6,7 @@
 --#include record
 --#include ports
 --#include fairness
+--#include failures
 --#include takeback
 if redis.call("EXISTS", KEYS[19]) == 1 then return "alive" end
 return takeBack(cjson.decode(ARGV[1]), nowMs())

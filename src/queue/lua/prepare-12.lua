@@ -6,20 +6,24 @@
   ARGV[1] { vmId, host, epoch, token, holder, from, range, fields, progress, eventsMax, keepMs, classes, classWidth }
   Returns { code, port, free, history }: 1 prepared, 0 no port, -1 no record, -2 not the owner, -3 state does not allow it,
   -4 marked: the record is final now, -5 this VM avoids the host for now.
-  history is { attempts, attemptsMade, hasSecrets, launches, deadlineAtMs, avoid, crashes } of a prepared VM, empty texts for what is not there. ]]
+  history is { attempts, attemptsMade, hasSecrets, launches, deadlineAtMs, avoid, crashes, trace, queuedAtMs } of a prepared VM,
+  empty texts for what is not there. ]]
 --#include record
 --#include ports
 --#include fairness
+--#include failures
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
-local function history()
+local function history(queuedAtMs)
   local fields = redis.call("HMGET", KEYS[1], "attempts", "attemptsMade", "hasSecrets", "launches", "deadlineAtMs", "avoid",
-    "crashes")
-  for i = 1, 7 do fields[i] = fields[i] or "" end
+    "crashes", "trace")
+  for i = 1, 8 do fields[i] = fields[i] or "" end
+  fields[9] = queuedAtMs or ""
   return fields
 end
 local free = freePorts(KEYS[5], KEYS[7], args.range, now)
-local record = redis.call("HMGET", KEYS[1], "state", "epoch", "token", "host", "jobPriority", "tag", "priority")
+local record = redis.call("HMGET", KEYS[1], "state", "epoch", "token", "host", "jobPriority", "tag", "priority",
+  "stateAtMs", "failureGroup")
 local state = record[1]
 if not state then return { -1, 0, free } end
 local epoch = tonumber(record[2])
@@ -66,6 +70,8 @@ local tag = tonumber(record[6] or tonumber(record[5]) - front) -- records of ver
 local clock = tonumber(redis.call("HGET", KEYS[9], class .. ":clock") or "0")
 if tag > clock then redis.call("HSET", KEYS[9], class .. ":clock", digits(tag)) end
 
+-- One that an API of an older version has retried.
+if record[9] then leaveFailed(KEYS[1], KEYS[3], args.vmId) end
 setState(KEYS[1], KEYS[3], args.vmId, state, "preparing", now)
 redis.call("HSET", KEYS[1], "host", args.host, "epoch", args.epoch, "token", args.token, "port", port,
   "launchedAtMs", digits(now))
@@ -75,4 +81,4 @@ writeFields(KEYS[1], args.fields)
 showProgress(KEYS[10], args.progress)
 emit(KEYS[1], KEYS[2], args.vmId, "vm.preparing",
   cjson.encode({ host = args.host, epoch = args.epoch, port = port }), args.eventsMax, now)
-return { 1, port, freePorts(KEYS[5], KEYS[7], args.range, now), history() }
+return { 1, port, freePorts(KEYS[5], KEYS[7], args.range, now), history(record[8]) }

@@ -7,6 +7,7 @@
   ARGV[1] { vmId, final, marksMs, idempotencyMs }
   Returns 1 purged, 0 not due or not final. ]]
 --#include record
+--#include failures
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
 local due = redis.call("ZSCORE", KEYS[9], args.vmId)
@@ -18,6 +19,8 @@ if record[1] and not contains(args.final, record[1]) then
 end
 if record[1] then
   redis.call("ZREM", KEYS[2] .. record[1], args.vmId)
+  leaveFailed(KEYS[1], KEYS[2], args.vmId)
+  leaveRetried(KEYS[1], KEYS[2], args.vmId)
   if record[2] then
     local left = tonumber(record[3]) + args.idempotencyMs - now
     redis.call("PEXPIRE", record[2], digits(math.max(left, args.marksMs, 1)))

@@ -7,6 +7,7 @@
 --#include record
 --#include ports
 --#include fairness
+--#include failures
 --#include takeback
 local args = cjson.decode(ARGV[1])
 local now = nowMs()

@@ -11,6 +11,7 @@
             attemptsMade } }
   Returns { "ours" | "reasserted" | "final" | "superseded", what was lost or the epoch that counts } ]]
 --#include record
+--#include failures
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
 local lost = {}
@@ -54,6 +55,7 @@ if not state then
 elseif epoch < args.epoch or record[4] ~= args.token or (args.ranks[state] or 0) < args.ranks[args.state] then
   lost[#lost + 1] = "state"
   if (args.ranks[state] or 0) < args.ranks[args.state] or epoch < args.epoch then
+    leaveFailed(KEYS[1], KEYS[3], args.vmId)
     setState(KEYS[1], KEYS[3], args.vmId, state, args.state, now)
   end
 end

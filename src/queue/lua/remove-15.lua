@@ -4,14 +4,17 @@
   KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] job   KEYS[6] wait
   KEYS[7] prioritized   KEYS[8] delayed   KEYS[9] completed   KEYS[10] deadlines   KEYS[11] expiry   KEYS[12] box
   KEYS[13] pending-jobs   KEYS[14] console   KEYS[15] paused
-  ARGV[1] { vmId, reason, by, force, keepMs, eventsMax, final = states, waiting = states, returnvalue, progress }
+  ARGV[1] { vmId, reason, by, force, keepMs, eventsMax, final = states, waiting = states, returnvalue, progress,
+            waitingOnly? (a VM that a host has is left alone) }
   Returns { "not_found" | "removed" | "marked" | "final" | "not_due", host or "" } ]]
 --#include record
+--#include failures
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
 local record = redis.call("HMGET", KEYS[1], "state", "host")
 local state = record[1]
 if not state then return { "not_found", "" } end
+if args.waitingOnly and not contains(args.waiting, state) then return { "not_due", "" } end
 
 local function encodedMark(reason, by, atMs)
   return '{"reason":' .. cjson.encode(reason) .. ',"by":' .. cjson.encode(by) .. ',"atMs":' .. atMs
@@ -38,6 +41,7 @@ if not mark then
 end
 if contains(args.final, state) then
   redis.call("DEL", KEYS[12]) -- a failed VM: it can no longer be retried, so its secrets go
+  leaveFailed(KEYS[1], KEYS[3], args.vmId)
   return { "final", "" }
 end
 if not contains(args.waiting, state) then return { "marked", record[2] or "" } end

@@ -7,11 +7,12 @@
   ARGV[1] { vmId, host, epoch, token, to, from, launch, nonce, fields, range, event = { type, data }, progress, eventsMax,
             deadlineMs? (TTL that starts now if it has not started yet),
             leave? = { holder, keepMs?, box = "keep" | "delete" | milliseconds to keep, tail? = { console, qemu },
-                       final } }
+                       forensics? = { field, text }, final } }
   `nonce` makes a resent command harmless. `leave` is given when the host holds nothing of the VM any more.
   Returns { code, state, free ports }: 1 done, -1 no record, -2 not the owner, -3 state does not allow it, -4 marked. ]]
 --#include record
 --#include ports
+--#include failures
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
 local function reply(code, state)
@@ -25,6 +26,7 @@ if record[2] ~= args.host or tonumber(record[3]) ~= args.epoch or record[4] ~= a
 if not contains(args.from, state) then return reply(-3, state) end
 if args.launch and redis.call("EXISTS", KEYS[4]) == 1 then return reply(-4, state) end
 
+if state == "failed" then leaveFailed(KEYS[1], KEYS[3], args.vmId) end
 setState(KEYS[1], KEYS[3], args.vmId, state, args.to, now)
 redis.call("HSET", KEYS[1], "lastMove", args.nonce)
 writeFields(KEYS[1], args.fields)
@@ -44,6 +46,9 @@ if leave and leave ~= cjson.null then
   if leave.tail and leave.tail ~= cjson.null then
     redis.call("HSET", KEYS[9], "console", leave.tail.console, "qemu", leave.tail.qemu)
   end
+  if leave.forensics and leave.forensics ~= cjson.null then
+    redis.call("HSET", KEYS[9], leave.forensics.field, leave.forensics.text)
+  end
   if leave.box == "delete" then
     redis.call("DEL", KEYS[8])
   elseif leave.box ~= "keep" then
@@ -54,6 +59,12 @@ if leave and leave ~= cjson.null then
     redis.call("ZREM", KEYS[6], "t:" .. args.vmId, "q:" .. args.vmId)
     redis.call("ZREM", KEYS[14], args.vmId)
     redis.call("ZADD", KEYS[7], now + leave.keepMs, args.vmId)
+  end
+  local cause = args.fields.cause
+  if args.to == "failed" then
+    noteFailed(KEYS[1], KEYS[3], args.vmId, now)
+  elseif (args.to == "queued" or args.to == "retrying") and cause and cause ~= cjson.null then
+    noteRetried(KEYS[1], KEYS[3], args.vmId, cause, args.host, now)
   end
 end
 

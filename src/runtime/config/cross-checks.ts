@@ -1,6 +1,7 @@
 import type { FieldProblem } from "../../contract/errors.ts";
 import { formatGoDurationMs } from "../../contract/go-duration.ts";
 import type { Config } from "../config-shape.ts";
+import { isLoopbackHost } from "../redis-url.ts";
 import { cocosSurprises } from "./cocos-surprises.ts";
 import { checkConnections, connectionWarnings } from "./connection-checks.ts";
 import type { Env } from "./env-reader.ts";
@@ -29,6 +30,7 @@ export function crossCheck(config: Config, env: Env, note: Note): void {
     );
   }
   checkMemory(config, note);
+  checkMemoryClasses(config, note);
   checkBootFiles(config, note);
   if (config.teeWish.enableSevSnp === true && config.teeWish.enableTdx === true) {
     note(
@@ -49,6 +51,7 @@ export function crossCheck(config: Config, env: Env, note: Note): void {
       `"${formatGoDurationMs(launch.backoffMs)}" is above DROVER_BACKOFF_MAX, which is ${formatGoDurationMs(launch.backoffMaxMs)}. Lower the one or raise the other.`,
     );
   }
+  checkWatching(config, note);
   checkFleet(config, env, note);
   const { first, last } = qemu.hostFwdRange;
   if (reservedPorts(config).length > last - first) {
@@ -57,6 +60,17 @@ export function crossCheck(config: Config, env: Env, note: Note): void {
       `"${first}-${last}" holds no port but drover's own. Choose another range.`,
     );
   }
+}
+
+/** A worker's metrics tell what runs on its host; what reaches them from elsewhere must be asked who it is. */
+function checkWatching({ watching, insecure }: Config, note: Note): void {
+  const { workerListen, workerTokenFile } = watching;
+  if (workerListen === undefined || workerListen === "off" || workerTokenFile !== "" || insecure) return;
+  if (isLoopbackHost(workerListen.host)) return;
+  note(
+    ["DROVER_WORKER_METRICS", "DROVER_WORKER_METRICS_TOKEN_FILE", "DROVER_INSECURE"],
+    `"${workerListen.host}:${workerListen.port}" is reached by other machines, and nobody is asked who they are. Name a file with a token in DROVER_WORKER_METRICS_TOKEN_FILE, or listen on 127.0.0.1; DROVER_INSECURE=true if the network keeps strangers out.`,
+  );
 }
 
 /** A lease must outlive a few missed renewals, and a host must be without one before it can be lost. */
@@ -91,6 +105,18 @@ function checkMemory({ qemu: { memory } }: Config, note: Note): void {
     note(
       ["MANAGER_QEMU_MAX_MEMORY", "MANAGER_QEMU_MEMORY_SIZE", "MANAGER_QEMU_MEMORY_SLOTS"],
       `"${memory.max}" equals MANAGER_QEMU_MEMORY_SIZE, which leaves nothing for the ${memory.slots} slots. Raise it, or set MANAGER_QEMU_MEMORY_SLOTS=0.`,
+    );
+  }
+}
+
+/** What QEMU would refuse for a VM of the class, it refuses for each. */
+function checkMemoryClasses({ qemu: { memory }, placement }: Config, note: Note): void {
+  const maxBytes = memorySizeBytes(memory.max, "B") ?? 0;
+  for (const { name, size, bytes } of placement.memoryClasses) {
+    if (bytes < maxBytes || (bytes === maxBytes && memory.slots === 0)) continue;
+    note(
+      ["DROVER_MEMORY_CLASSES", "MANAGER_QEMU_MAX_MEMORY", "MANAGER_QEMU_MEMORY_SLOTS"],
+      `"${name}=${size}" is not below MANAGER_QEMU_MAX_MEMORY, which is ${memory.max}. Lower the one or raise the other.`,
     );
   }
 }

@@ -1,4 +1,4 @@
-import { int, line, matching, ratio } from "./value-types.ts";
+import { int, line, ratio } from "./value-types.ts";
 import { ValueRefused, type ValueType, variable } from "./variable.ts";
 
 /** Thresholds of Go's log/slog. */
@@ -15,6 +15,14 @@ const logLevel: ValueType<"debug" | "info" | "warn" | "error"> = {
     if (threshold <= -4) return "debug";
     if (threshold <= 0) return "info";
     return threshold <= 4 ? "warn" : "error";
+  },
+};
+
+const httpUrl: ValueType<string> = {
+  allowed: "an http:// or https:// URL",
+  parse(text) {
+    if (!/^https?:\/\/[^\s/?#]+([/?#]\S*)?$/.test(text) || !URL.canParse(text)) throw new ValueRefused();
+    return text;
   },
 };
 
@@ -72,7 +80,7 @@ export const MANAGER_VARIABLES = {
   }),
   jaegerUrl: variable({
     name: "COCOS_JAEGER_URL",
-    type: matching(/^https?:\/\/[^\s/?#]+([/?#]\S*)?$/, "an http:// or https:// URL"),
+    type: httpUrl,
     default: "http://localhost:4318",
     group: "manager",
     doc: "Where traces go (OTLP over HTTP).",
@@ -82,6 +90,6 @@ export const MANAGER_VARIABLES = {
     type: ratio,
     default: "1.0",
     group: "manager",
-    doc: "Share of traces that is kept.",
+    doc: "Share of traces that is kept; 0 turns traces off.",
   }),
 };

@@ -8,7 +8,9 @@ interface OwnPort {
 }
 
 /** Ports of this host that drover listens on itself and that lie in the VMs' range; no VM ever gets one of them. */
-export function reservedPorts(config: Pick<Config, "http" | "grpc" | "redis" | "qemu">): readonly number[] {
+export function reservedPorts(
+  config: Pick<Config, "http" | "grpc" | "redis" | "qemu" | "watching">,
+): readonly number[] {
   return [...new Set(portsInRange(config).map(({ port }) => port))].sort((a, b) => a - b);
 }
 
@@ -18,13 +20,16 @@ export function portsInRange({
   grpc,
   redis,
   qemu,
-}: Pick<Config, "http" | "grpc" | "redis" | "qemu">): readonly OwnPort[] {
+  watching,
+}: Pick<Config, "http" | "grpc" | "redis" | "qemu" | "watching">): readonly OwnPort[] {
   const own: OwnPort[] = [
     { port: grpc.port, setBy: "MANAGER_GRPC_PORT" },
     { port: http.port, setBy: "MANAGER_HTTP_PORT" },
   ];
   const redisPort = loopbackRedisPort(redis.url);
   if (redisPort !== undefined) own.push({ port: redisPort, setBy: "DROVER_REDIS_URL" });
+  if (typeof watching.workerListen === "object")
+    own.push({ port: watching.workerListen.port, setBy: "DROVER_WORKER_METRICS" });
   return own.filter(({ port }) => port >= qemu.hostFwdRange.first && port <= qemu.hostFwdRange.last);
 }
 

@@ -1,6 +1,7 @@
 import type { Check } from "./check.ts";
 import { gpuChecks } from "./gpu-checks.ts";
 import type { HostFacts } from "./host-facts.ts";
+import { placementChecks } from "./placement-checks.ts";
 import { teeChecks } from "./tee-checks.ts";
 
 const GIB = 1024 ** 3;
@@ -23,7 +24,7 @@ export function hostChecks(facts: HostFacts): readonly Check[] {
     ...fileChecks(facts),
     ...qemuChecks(facts),
     ...stateDirChecks(facts),
-    memoryCheck(facts),
+    ...placementChecks(facts.placement),
     portsCheck(facts),
   ];
 }
@@ -123,23 +124,6 @@ function stateDirChecks({ stateDir }: HostFacts): readonly Check[] {
     checks.push(warning("disk_space", `${freeInodes} inodes are free in ${path}`, "Delete small files there."));
   else checks.push(ok("disk_space", `${free} are free for VMs' files`));
   return checks;
-}
-
-function memoryCheck({ memory: { totalBytes, perVmBytes, maxVms } }: HostFacts): Check {
-  const has = `${(totalBytes / GIB).toFixed(1)} GiB`;
-  const needs = `${(perVmBytes / GIB).toFixed(1)} GiB`;
-  if (perVmBytes > totalBytes) {
-    return problem("memory", `a VM has ${needs} and this machine ${has}`, "Lower MANAGER_QEMU_MEMORY_SIZE.");
-  }
-  if (maxVms > 0 && maxVms * perVmBytes > totalBytes) {
-    const text = `${maxVms} VMs of ${needs} are more than this machine's ${has}`;
-    return warning(
-      "memory",
-      text,
-      "Lower MANAGER_MAX_VMS or MANAGER_QEMU_MEMORY_SIZE: the kernel kills VMs when they use it all.",
-    );
-  }
-  return ok("memory", maxVms > 0 ? `memory for ${maxVms} VMs of ${needs}` : `${has} of memory, ${needs} for a VM`);
 }
 
 function portsCheck({ ports: { total, foreign } }: HostFacts): Check {

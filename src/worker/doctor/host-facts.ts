@@ -1,13 +1,12 @@
 import { constants, readFileSync } from "node:fs";
 import { access, readFile, stat, statfs } from "node:fs/promises";
-import { totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { probeQemu, probeQemuImg, type QemuProbe } from "../../qemu/qemu-probe.ts";
-import { memorySizeBytes } from "../../runtime/config/value-types.ts";
 import type { Config } from "../../runtime/config-shape.ts";
 import { errnoOf } from "../../runtime/errno.ts";
 import { type GpuFacts, readGpuFacts } from "./gpu-facts.ts";
+import { type PlacementFacts, readPlacementFacts } from "./placement-facts.ts";
 import { opensAnyDevice } from "./qemu-rights.ts";
 import { readTeeFacts, type TeeFacts } from "./tee-facts.ts";
 
@@ -39,7 +38,7 @@ export interface HostFacts {
     /** Undefined where the file system counts none. */
     readonly freeInodes: number | undefined;
   };
-  readonly memory: { readonly totalBytes: number; readonly perVmBytes: number; readonly maxVms: number };
+  readonly placement: PlacementFacts;
   readonly ports: { readonly total: number; readonly foreign: readonly number[] };
 }
 
@@ -73,11 +72,7 @@ export async function readHostFacts(
     qemu: probe,
     qemuImg: image,
     stateDir,
-    memory: {
-      totalBytes: totalmem(),
-      perVmBytes: memorySizeBytes(qemu.memory.size, "M") ?? 0,
-      maxVms: config.manager.maxVms,
-    },
+    placement: readPlacementFacts(config),
     ports,
   };
 }

@@ -76,7 +76,7 @@ function keysCheck({ keys, maxVms }: TeeFacts, kind: "snp" | "tdx"): readonly Ch
   if (count === 0) return [problem("tee_keys", `the host has no ${what}`, `${raise}, and start the machine again.`)];
   if (maxVms > 0 && maxVms <= count) return [ok("tee_keys", `${count} ${what}`)];
   const text = `the host has ${count} ${what}, fewer than ${maxVms > 0 ? `the ${maxVms} VMs that it takes` : "it may take VMs"}`;
-  return [warning("tee_keys", text, `Set MANAGER_MAX_VMS to ${count} at most: a VM above that fails to start.`)];
+  return [warning("tee_keys", text, `It takes ${count} confidential VMs at most. ${raise}.`)];
 }
 
 function sevDeviceCheck({ sevDeviceErrno }: TeeFacts): readonly Check[] {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { LaunchFailure } from "../../contract/causes.ts";
 import type { Tee } from "../../contract/qemu-config.ts";
 import { decideTee, detectTee } from "../../qemu/host-detection.ts";
+import { detectTeeKeys } from "../../qemu/host-memory.ts";
 import { probeObjects } from "../../qemu/qemu-probe.ts";
 import type { Config } from "../../runtime/config-shape.ts";
 import { errnoOf } from "../../runtime/errno.ts";
@@ -37,9 +38,8 @@ export async function readTeeFacts(config: Config, rootDir = "/"): Promise<TeeFa
   const tee = teeOf(config, rootDir);
   const kind = kindOf(config, tee);
   const text = (path: string) => readText(join(rootDir, path));
-  const [cpuinfo = "", capacity = "", sev, sevEs, sevSnp, tdx, vsock, sevDeviceErrno, qemuObjects] = await Promise.all([
+  const [cpuinfo = "", sev, sevEs, sevSnp, tdx, vsock, sevDeviceErrno, qemuObjects] = await Promise.all([
     text("proc/cpuinfo"),
-    text("sys/fs/cgroup/misc.capacity"),
     text("sys/module/kvm_amd/parameters/sev"),
     text("sys/module/kvm_amd/parameters/sev_es"),
     text("sys/module/kvm_amd/parameters/sev_snp"),
@@ -54,8 +54,7 @@ export async function readTeeFacts(config: Config, rootDir = "/"): Promise<TeeFa
     cpuHas: { snp: cpuinfo.includes("sev_snp"), tdx: cpuinfo.includes("tdx_host_platform") },
     parameters: { sev, sevEs, sevSnp, tdx },
     sevDeviceErrno,
-    // SEV-SNP guests take from the same ASIDs as SEV-ES guests.
-    keys: { snp: capacityOf(capacity, "sev_es"), tdx: capacityOf(capacity, "tdx") },
+    keys: { snp: detectTeeKeys("snp", rootDir), tdx: detectTeeKeys("tdx", rootDir) },
     hasVsockLoopback: vsock === undefined,
     qemuObjects,
     cpuModel: config.qemu.cpu,
@@ -76,12 +75,6 @@ function teeOf({ teeWish }: Config, rootDir: string): TeeFacts["tee"] {
 function kindOf({ teeWish }: Config, tee: TeeFacts["tee"]): TeeFacts["kind"] {
   if ("kind" in tee) return tee.kind;
   return teeWish.enableSevSnp === true ? "snp" : "tdx";
-}
-
-/** A line of misc.capacity (`sev_es 99`); `max` tells no number. */
-function capacityOf(text: string, name: string): number | undefined {
-  const value = new RegExp(`^${name} (\\d+)$`, "m").exec(text)?.[1];
-  return value === undefined ? undefined : Number(value);
 }
 
 /** Trimmed; undefined where the file cannot be read. */

@@ -194,6 +194,12 @@ const STRING = library({
       if (kind === "s") return text(value);
       return kind === "d" ? String(Math.trunc(number(value))) : number(value).toFixed(Number(places ?? 6));
     }),
+  rep: (of: unknown, count: unknown) => text(of).repeat(number(count)),
+  gsub: (of: unknown, letter: unknown, by: unknown) => {
+    if (!/^[a-z]$/.test(text(letter))) throw new LuaError("string.gsub is used with one letter only");
+    const parts = text(of).split(text(letter));
+    return new Many([parts.join(text(by)), parts.length - 1]);
+  },
   match: (of: unknown, pattern: unknown) => {
     const found = matchPattern(text(of), text(pattern));
     return found === undefined ? undefined : new Many(found.captures);

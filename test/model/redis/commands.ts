@@ -133,6 +133,21 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     if (px > 0) keys.expire(key, keys.nowMs + integer(arg(args, px + 1)));
     return OK;
   },
+  GETRANGE: (keys, args) => {
+    const text = keys.read(arg(args, 0), "string")?.text ?? "";
+    return slice([...text], arg(args, 1), arg(args, 2)).join("");
+  },
+  SETRANGE: (keys, args) => {
+    const [from, piece] = [integer(arg(args, 1)), arg(args, 2)];
+    const value = keys.write(arg(args, 0), "string");
+    value.text = value.text.padEnd(from, "\0").slice(0, from) + piece + value.text.slice(from + piece.length);
+    return value.text.length;
+  },
+  RENAME: (keys, args) => {
+    if (!keys.exists(arg(args, 0))) throw new ReplyError("ERR no such key");
+    keys.rename(arg(args, 0), arg(args, 1));
+    return OK;
+  },
   INCR: (keys, args) => {
     const value = keys.write(arg(args, 0), "string");
     value.text = String((value.text === "" ? 0 : integer(value.text)) + 1);
@@ -152,6 +167,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   HGETALL: (keys, args) => [...(keys.read(arg(args, 0), "hash")?.fields ?? [])].flat(),
   HKEYS: (keys, args) => [...(keys.read(arg(args, 0), "hash")?.fields.keys() ?? [])],
   HEXISTS: (keys, args) => Number(keys.read(arg(args, 0), "hash")?.fields.has(arg(args, 1)) === true),
+  HLEN: (keys, args) => keys.read(arg(args, 0), "hash")?.fields.size ?? 0,
+  HSETNX: (keys, args) => (keys.read(arg(args, 0), "hash")?.fields.has(arg(args, 1)) === true ? 0 : hset(keys, args)),
   HDEL: (keys, args) => {
     const key = arg(args, 0);
     if (keys.read(key, "hash") === undefined) return 0;

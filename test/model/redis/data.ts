@@ -151,6 +151,16 @@ export class Keyspace {
     return this.#entries.delete(key);
   }
 
+  /** With its time to live. The other key is replaced. */
+  rename(from: string, to: string): void {
+    const entry = this.#live(from);
+    if (entry === undefined) return;
+    this.#touch(from);
+    this.#touch(to);
+    this.#entries.delete(from);
+    this.#entries.set(to, entry);
+  }
+
   exists(key: string): boolean {
     return this.#live(key) !== undefined;
   }

@@ -76,6 +76,12 @@ class FakeClient extends EventEmitter {
         return this.command("EVAL", [lua, numberOfKeys, ...toArgs(args)]);
       },
     });
+    Object.defineProperty(Batch.prototype, name, {
+      configurable: true,
+      value(this: Batch, ...args: unknown[]) {
+        return this.add("EVAL", [lua, numberOfKeys, ...toArgs(args)]);
+      },
+    });
   }
 
   multi(): Batch {
@@ -115,6 +121,15 @@ class Batch {
     return this;
   }
 
+  /** BullMQ wants to see these two, and does not use them. */
+  hscan(): never {
+    throw new Error("HSCAN is not known here");
+  }
+
+  sscan(): never {
+    throw new Error("SSCAN is not known here");
+  }
+
   async exec(): Promise<readonly (readonly [Error | null, unknown])[]> {
     const replies = (await this.#transport.send({ name: "EXEC", args: [], batch: this.#commands })) as BatchReply;
     return replies.map(([error, reply], at) => [error, shaped(this.#commands[at]?.name ?? "", reply)]);
@@ -129,6 +144,7 @@ for (const name of [...Object.keys(COMMANDS), "INFO", "EVAL", "EVALSHA", "BZPOPM
     },
   });
   Object.defineProperty(Batch.prototype, name.toLowerCase(), {
+    writable: true, // BullMQ puts methods of its own in their place
     value(this: Batch, ...args: unknown[]) {
       return this.add(name, args);
     },

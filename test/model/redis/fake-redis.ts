@@ -20,10 +20,13 @@ const LOADED = new Map(readScripts().map((script) => [shaOf(script), script]));
 
 function readScripts(): readonly string[] {
   const folder = new URL("../../../src/queue/lua/", import.meta.url);
-  const read = (file: string) => readFileSync(new URL(file, folder), "utf8");
+  const read = (file: string): string =>
+    readFileSync(new URL(file, folder), "utf8").replace(/^--#include (\w+)$/gm, (_line, part: string) =>
+      read(`include/${part}.lua`),
+    );
   return readdirSync(folder)
     .filter((file) => file.endsWith(".lua"))
-    .map((file) => read(file).replace(/^--#include (\w+)$/gm, (_line, part: string) => read(`include/${part}.lua`)));
+    .map(read);
 }
 
 function shaOf(script: string): string {

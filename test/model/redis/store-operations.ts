@@ -4,7 +4,17 @@ import type { Leave } from "../../../src/queue/launch-moves.ts";
 import { poolQueueName } from "../../../src/queue/redis-keys.ts";
 import { hostDescription } from "../../helpers/host-descriptions.ts";
 import { acceptInput } from "../../helpers/queue-world.ts";
-import { HOST_IDS, identityOf, type KnownLaunch, liveOf, type StoreSide, VM_IDS } from "./store-side.ts";
+import {
+  BATCH_ID,
+  BATCH_ITEMS,
+  BATCH_KEY,
+  HOST_IDS,
+  identityOf,
+  type KnownLaunch,
+  liveOf,
+  type StoreSide,
+  VM_IDS,
+} from "./store-side.ts";
 
 /**
  * What an operation is done with; which of it counts, the operation knows. Times are over at once or not within the
@@ -20,6 +30,10 @@ export interface Operation {
 type Carry = (side: StoreSide, operation: Operation) => Promise<unknown>;
 
 const CAUSE = { code: "host_lost", message: "not heard of" } as const;
+const CAUSES = [CAUSE, { code: "kernel_missing", message: "no kernel" }] as const;
+/** An even option fails at once again, an odd one later: the cause must not go with it. */
+const causeOf = (option: number) => CAUSES[Math.floor(option / 2) % CAUSES.length] ?? CAUSE;
+const FAILING: readonly VmState[] = ["failed", "retrying", "queued"];
 const FINAL_LEAVE: Leave = { box: "delete", tail: { console: "c", qemu: "q" }, final: true, keepMs: 1_000 };
 const BACK_LEAVE: Leave = { box: "keep", tail: undefined, final: false, keepMs: 1_000 };
 
@@ -63,7 +77,11 @@ function move(to: VmState, leave?: Leave): Carry {
     const outcome = await host.launches.move(identityOf(hostId, launch), {
       to,
       event: { type: "vm.stopping", data: { host: hostId, epoch: launch.job.epoch, reason: "requested" } },
-      fields: { address: to === "running" ? "10.0.0.1" : null, endReason: leave === undefined ? null : "x" },
+      fields: {
+        address: to === "running" ? "10.0.0.1" : null,
+        endReason: leave === undefined ? null : "x",
+        cause: FAILING.includes(to) ? JSON.stringify(causeOf(option)) : null,
+      },
       progress: { option },
       ttlMs: to === "running" ? [undefined, 0, 3_600_000][option % 3] : undefined,
       leave,
@@ -157,6 +175,46 @@ const OPERATIONS = {
     }),
   notifyRemoval: (side, operation) => side.queue.notifyRemoval(hostOf(side, operation).hostId, vmIdOf(operation)),
   retryByHand: (side, operation) => side.store.retryByHand({ vmId: vmIdOf(operation), by: "me" }),
+  dismiss: (side, operation) =>
+    side.failures.dismiss({
+      vmId: vmIdOf(operation),
+      group: `${causeOf(operation.option).code}@${hostOf(side, operation).hostId}`,
+      by: "me",
+    }),
+  failures: async (side, { option }) =>
+    (await side.failures.groups({ owner: [undefined, "local", "other"][option % 3] })).map(
+      ({ firstAtMs: _first, lastAtMs: _last, example: _example, ...group }) => group,
+    ),
+  batch: async (side, { option }) => {
+    const upload = side.batches.newUpload({ owner: "local", idempotencyKey: BATCH_KEY });
+    for (let line = 1; line <= BATCH_ITEMS; line++)
+      await upload.add({ line, spec: { name: `n${line}` }, sealed: line === 2 ? "sealed" : undefined });
+    return upload.commit({
+      digest: `d${Number(option % 5 === 0)}`,
+      defaults: { labels: { a: "b" } },
+      maxParallel: [undefined, 1, 2][option % 3],
+      stopAfterFailures: [undefined, 1, 2][Math.floor(option / 3) % 3],
+      pool: "default",
+      attempts: 3,
+      rejected: 0,
+      problems: [],
+      eventsMax: 1_000_000,
+    });
+  },
+  feed: (side) => side.feeding.step(BATCH_ID),
+  cancelBatch: (side) => side.batches.cancel(BATCH_ID, "me"),
+  retryFailed: (side, { option }) => side.batches.retryFailed(BATCH_ID, CAUSES[option % 3]?.code),
+  removeListed: (side, operation) => side.batches.removeListed(vmIdOf(operation)),
+  listedVm: (side, operation) => side.batches.listedVm(vmIdOf(operation)),
+  recount: (side) => side.feeding.recount(BATCH_ID),
+  batchRound: (side) => side.batchUpkeep.round(),
+  readBatch: (side) => side.batches.get(BATCH_ID),
+  batchItems: (side, { option }) =>
+    side.batches.items(BATCH_ID, {
+      limit: 1 + (option % 3),
+      cursor: option % 2 === 0 ? undefined : "1",
+      results: true,
+    }),
   check: withLaunch((host, launch) => host.ownership.check(liveOf(host.hostId, launch))),
   claim: withLaunch((host, launch, side) => {
     launch.token = newToken(side, host);
@@ -249,21 +307,16 @@ const anyOperation: fc.Arbitrary<Operation> = fc.record({
   option: fc.nat(59),
 });
 
-/** The usual life of a VM, which most operations need a part of. */
-const LIFE: readonly OperationName[] = [
-  "accept",
-  "enqueue",
-  "take",
-  "fetch",
-  "prepare",
-  "snapshot",
-  "starting",
-  "running",
+/** The usual life of a VM, which most operations need a part of; of one that comes with a batch as well. */
+const LIFE: readonly OperationName[] = ["take", "fetch", "prepare", "snapshot", "starting", "running"];
+const LIVES: readonly (readonly OperationName[])[] = [
+  ["accept", "enqueue", ...LIFE],
+  ["batch", "feed", ...LIFE],
 ];
 
 const lived: fc.Arbitrary<readonly Operation[]> = fc
-  .tuple(anyOperation, fc.integer({ min: 0, max: LIFE.length }))
-  .map(([operation, steps]) => LIFE.slice(0, steps).map((name) => ({ ...operation, name })));
+  .tuple(anyOperation, fc.constantFrom(...LIVES), fc.integer({ min: 0, max: LIFE.length + 2 }))
+  .map(([operation, life, steps]) => life.slice(0, steps).map((name) => ({ ...operation, name })));
 
 export const operationLists: fc.Arbitrary<readonly Operation[]> = fc
   .tuple(

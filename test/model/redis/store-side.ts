@@ -1,5 +1,9 @@
 import { pino } from "pino";
+import { BatchFeeding } from "../../../src/queue/batch-feeding.ts";
+import { BatchStore } from "../../../src/queue/batch-store.ts";
+import { BatchUpkeep } from "../../../src/queue/batch-upkeep.ts";
 import type { RedisClient } from "../../../src/queue/connection.ts";
+import { FailureStore } from "../../../src/queue/failure-store.ts";
 import { RedisGeneration } from "../../../src/queue/generation.ts";
 import { HostRegistry } from "../../../src/queue/host-registry.ts";
 import { type ClaimedJob, JobClaims } from "../../../src/queue/job-claims.ts";
@@ -13,11 +17,21 @@ import type { RedisKeys } from "../../../src/queue/redis-keys.ts";
 import { VmQueue } from "../../../src/queue/vm-queue.ts";
 import { VmStore } from "../../../src/queue/vm-store.ts";
 import { VmUpkeep } from "../../../src/queue/vm-upkeep.ts";
+import { batchIdOf, vmIdOfItem } from "../../../src/runtime/batch-id.ts";
+import { fixedKeys } from "../../../src/runtime/key-ring.ts";
 import { KEEP } from "../../helpers/queue-world.ts";
 import type { Transport } from "./fake-client.ts";
 import type { FakeRedis } from "./fake-redis.ts";
 
-export const VM_IDS = [1, 2, 3].map((n) => `0000000${n}-0000-4000-8000-000000000000`);
+/** The one batch of a list of operations, and how many items it has. */
+export const BATCH_KEY = "a key";
+export const BATCH_ID = batchIdOf(`local\0${BATCH_KEY}`);
+export const BATCH_ITEMS = 3;
+/** Two VMs of their own, and those of the batch. */
+export const VM_IDS = [
+  ...[1, 2].map((n) => `0000000${n}-0000-4000-8000-000000000000`),
+  ...Array.from({ length: BATCH_ITEMS }, (_none, index) => vmIdOfItem(BATCH_ID, index)),
+];
 export const HOST_IDS = ["host-a", "host-b"] as const;
 const EVENTS_MAX = 1_000_000;
 
@@ -50,14 +64,21 @@ export function openStoreSide({ redis, bull, keys }: { redis: RedisClient; bull:
       claims: new JobClaims({ redis: bull, keys, hostId, logger }),
     };
   });
+  const store = new VmStore(common);
+  const queue = new VmQueue({ redis: bull, keys, logger });
+  const feeding = new BatchFeeding({ redis, keys, store, queue, keyRing: fixedKeys(undefined), windowItems: 2 });
   return {
     redis,
     keys,
     hosts,
+    batches: new BatchStore({ redis, keys }),
+    feeding,
+    batchUpkeep: new BatchUpkeep({ redis, keys, feeding, logger, keep: KEEP, keepMs: 0, recountMs: 0 }),
     registry: new HostRegistry({ redis, keys }),
     lostVms: new LostVms(common),
-    store: new VmStore(common),
-    queue: new VmQueue({ redis: bull, keys, logger }),
+    store,
+    failures: new FailureStore(common),
+    queue,
     upkeep: new VmUpkeep(common),
     console: new LiveConsole({ redis, keys }),
     generation: new RedisGeneration({ redis, keys }),

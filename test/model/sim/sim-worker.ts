@@ -3,11 +3,14 @@ import { servedPools } from "../../../src/contract/placement.ts";
 import type { LaunchProcess } from "../../../src/qemu/process-scan.ts";
 import type { RedisClient } from "../../../src/queue/connection.ts";
 import { RedisGeneration } from "../../../src/queue/generation.ts";
-import { type HostDescription, HostRegistry } from "../../../src/queue/host-registry.ts";
+import type { HostDescription } from "../../../src/queue/host-description.ts";
+import { HostRegistry } from "../../../src/queue/host-registry.ts";
 import { JobClaims } from "../../../src/queue/job-claims.ts";
 import { LaunchStore } from "../../../src/queue/launch-store.ts";
 import { LostVms } from "../../../src/queue/lost-vms.ts";
+import { openBatchFeeder } from "../../../src/queue/open-batch-feeder.ts";
 import { Ownership } from "../../../src/queue/ownership.ts";
+import { PoolNames } from "../../../src/queue/pool-names.ts";
 import { PoolWaiter } from "../../../src/queue/pool-waiter.ts";
 import { PortSlots } from "../../../src/queue/port-slots.ts";
 import { Reaper } from "../../../src/queue/reaper.ts";
@@ -20,19 +23,23 @@ import { systemClock } from "../../../src/runtime/clock.ts";
 import type { Config } from "../../../src/runtime/config-shape.ts";
 import { fixedKeys } from "../../../src/runtime/key-ring.ts";
 import { Scope } from "../../../src/runtime/scope.ts";
+import { NO_TRACER } from "../../../src/runtime/tracing/tracer.ts";
 import { BootGate } from "../../../src/worker/boot-gate.ts";
 import { Breaker } from "../../../src/worker/breaker.ts";
 import { FailPoints } from "../../../src/worker/fail-points.ts";
 import { FetchLoop } from "../../../src/worker/fetch-loop.ts";
 import { GpuSlot } from "../../../src/worker/gpu-slot.ts";
 import { LeaseKeeper } from "../../../src/worker/lease-keeper.ts";
+import { MemoryRoom } from "../../../src/worker/memory-room.ts";
 import { Mutex } from "../../../src/worker/mutex.ts";
+import { PoolWatch } from "../../../src/worker/pool-watch.ts";
 import { Reconciler } from "../../../src/worker/reconciler.ts";
 import { type RecoverDeps, recoverLeftovers, recoverUnknownJobs } from "../../../src/worker/recover.ts";
 import { Repeat } from "../../../src/worker/repeat.ts";
 import { StrayProcesses } from "../../../src/worker/stray-processes.ts";
 import { takeJob } from "../../../src/worker/take-job.ts";
 import { VmRuns } from "../../../src/worker/vm-runs.ts";
+import { WishKeeper } from "../../../src/worker/wish-keeper.ts";
 import { WorkerStop } from "../../../src/worker/worker-stop.ts";
 import { fakeClient } from "../redis/fake-client.ts";
 import type { Network } from "./network.ts";
@@ -45,6 +52,8 @@ import type { Actor } from "./world.ts";
 
 /** As in `startWorker`. */
 const START_MAX_MS = 120_000;
+/** Room for more VMs than a host has slots. */
+const MEMORY_BYTES = 2 ** 40;
 
 export interface SimWorkerOptions {
   readonly host: SimHost;
@@ -52,6 +61,7 @@ export interface SimWorkerOptions {
   readonly keys: RedisKeys;
   readonly config: Config;
   readonly life: number;
+  readonly feedsBatches: boolean;
 }
 
 /**
@@ -136,12 +146,14 @@ export class SimWorker {
     };
     const guard = simGuard(host, config.hostLost, reconcileSoon);
     let loop: FetchLoop | undefined;
+    let wishes: WishKeeper | undefined;
     const startedAtMs = clock.monotonicMs();
     const isTurning = () => loop?.isTurning() ?? clock.monotonicMs() - startedAtMs < START_MAX_MS;
     lease.start({
       isTurning,
       stamp: () => clock.monotonicMs(),
       onRenewed: (sinceMs) => void guard.noteRenewal(sinceMs),
+      onWish: (wish) => wishes?.heed(wish),
     });
     const guardRepeat = new Repeat({
       what: "moving the guard's deadline",
@@ -164,10 +176,12 @@ export class SimWorker {
       breaker,
       failPoints,
       keyRing: fixedKeys(undefined),
+      tracer: NO_TRACER,
       files: simFiles(host),
       machine: simMachine(host, this.actor),
       tee: { kind: "none" },
       gpu: new GpuSlot({ bdf: host.gpu, clock }),
+      memory: new MemoryRoom(config, MEMORY_BYTES),
       address: "10.0.0.1",
       forwardBind: undefined,
       console: { append: async () => true },
@@ -176,6 +190,17 @@ export class SimWorker {
       giveUp: giveUp.signal,
       mayLaunch: () => lease.isSurelyValid() && guard.isInTime,
     });
+    const heeding = new WishKeeper({
+      hostId,
+      first: lease.firstWish,
+      runs,
+      hosts,
+      publish: (wish) => lease.describe({ wish }),
+      retell: (wish) => hosts.wish(hostId, wish),
+      clock,
+      logger,
+    });
+    wishes = heeding;
     const recover: RecoverDeps = {
       ...runs.deps,
       host: { hostId, stateId, bootId, tokenPrefix: `${hostId}:${stateId}:`, newToken: () => this.#newToken() },
@@ -208,11 +233,20 @@ export class SimWorker {
     await recoverLeftovers(recover);
     await recoverUnknownJobs(recover);
     await rounds.round();
+    const offer = {
+      pools: config.pools,
+      hostId,
+      tee: "none",
+      hasGpu: host.gpu !== false,
+      ownSize: true,
+      memoryClasses: [],
+      labels: {},
+    } as const;
     const fetching = new FetchLoop({
-      pools: servedPools({ pools: config.pools, hostId, tee: "none", hasGpu: host.gpu !== false }),
-      isGpuFree: () => runs.freeGpu !== false,
+      pools: new PoolWatch({ offer, base: servedPools(offer), names: new PoolNames({ redis, keys }), clock }),
+      fitting: (pools) => runs.fitting(pools),
       claims: stores.claims,
-      waiter: new PoolWaiter({ redis: blocking, keys }),
+      waiter: new PoolWaiter({ redis: blocking, keys, hostId }),
       mutex,
       clock,
       logger,
@@ -223,6 +257,7 @@ export class SimWorker {
         guard.isInTime &&
         rounds.isCurrent &&
         breaker.allows(runs.launching) &&
+        heeding.isOpen &&
         !leaving.signal.aborted,
       roomChanged: (signal) => runs.roomChanged(signal),
       take: async (job) => {
@@ -250,7 +285,20 @@ export class SimWorker {
         clock,
         logger,
       }),
+      new Repeat({ what: "evacuating this host", intervalMs: 1_000, step: () => heeding.step(), clock, logger }),
     ];
+    const feeder = openBatchFeeder({
+      config,
+      redis,
+      blocking: this.#connect(scope),
+      keys,
+      store: stores.store,
+      queue,
+      keyRing: fixedKeys(undefined),
+      tracer: NO_TRACER,
+      logger,
+    });
+    if (this.#options.feedsBatches) feeder.start();
     fetching.start();
     loop = fetching;
     rounds.start();
@@ -275,7 +323,7 @@ export class SimWorker {
         scope,
       },
       closeRest: async () => {
-        await Promise.all([...repeats.map((repeat) => repeat.stop()), rounds.stop(), sweeper.stop(), reaper.stop()]);
+        await Promise.all([...repeats, rounds, sweeper, reaper, feeder].map((running) => running.stop()));
       },
     });
     logger.info({ adopted: runs.size }, "worker started");

@@ -133,7 +133,7 @@ describe("rm", () => {
         state: "stopping",
         removal: { reason: "requested", by: "local", at: "2026-11-23T19:00:01.000Z" },
       });
-      const { tail: _tail, ...view } = api.vms.get(A) ?? {};
+      const { tail: _tail, forensics: _forensics, ...view } = api.vms.get(A) ?? {};
       response.writeHead(202, { "content-type": "application/json" }).end(JSON.stringify(view));
       setTimeout(() => {
         api.change(A, { state: "removed" });
@@ -149,7 +149,7 @@ describe("rm", () => {
     api.add({ id: A, state: "running" });
     api.override = ({ method }, response) => {
       if (method !== "DELETE") return undefined;
-      const { tail: _tail, ...view } = api.vms.get(A) ?? {};
+      const { tail: _tail, forensics: _forensics, ...view } = api.vms.get(A) ?? {};
       response.writeHead(202, { "content-type": "application/json" }).end(JSON.stringify(view));
       return true;
     };

@@ -63,17 +63,42 @@ export function hostDetail(changes: Partial<HostDetail> = {}): HostDetail {
     vms: 0,
     slots: 4,
     policy: { lost: "rerun", lostAfterMs: 300_000, onPartition: "keep" },
+    admission: {
+      state: "open",
+      since: null,
+      by: null,
+      note: null,
+      evacuatesAt: null,
+      heeded: true,
+      done: false,
+      held: 0,
+    },
     breaker: null,
     leaseLeftMs: 27_000,
+    seenAt: "2026-11-23T19:01:57.000Z",
     silentSince: null,
     awayUntil: null,
     version: "1.2.3",
     address: "10.0.0.1",
     pools: ["default"],
+    serves: ["default", "@host-a"],
     ports: { first: 6100, last: 6200 },
+    portsTaken: 0,
     tee: "none",
     accel: "kvm",
+    memory: { totalBytes: 256 * 2 ** 30, reservedBytes: 8 * 2 ** 30, freeBytes: 200 * 2 ** 30 },
+    memoryClasses: { large: 64 * 2 ** 30 },
+    labels: { zone: "a" },
+    room: { slots: 4, ports: 101, teeKeys: null, gpu: false },
     gpu: null,
+    machine: {
+      cpu: "AMD EPYC 9354",
+      cores: 64,
+      kernel: "6.12.43",
+      qemu: "10.0.3",
+      bootedAt: "2026-11-20T19:02:00.000Z",
+    },
+    metrics: null,
     startedAt: "2026-11-23T18:00:00.000Z",
     vmIds: [],
     ...changes,
@@ -86,6 +111,8 @@ export class FakeApi implements AsyncDisposable {
   readonly vms = new Map<string, VmDetail>();
   readonly hosts = new Map<string, HostDetail>();
   override: Override = () => undefined;
+  /** What every submit is told. */
+  warnings: VmAccepted["warnings"] = [];
   /** Console text by VM. */
   readonly consoles = new Map<string, string>();
   readonly #server = createServer((request, response) => void this.#handle(request, response));
@@ -174,7 +201,7 @@ export class FakeApi implements AsyncDisposable {
     if (this.override(seen, response) === true) return;
     const [, , , id = "", action] = url.pathname.split("/");
     if (url.pathname === "/v1/events") return this.#openStream(seen, response);
-    if (url.pathname.startsWith("/v1/hosts")) return this.#hosts(seen, id, response);
+    if (url.pathname.startsWith("/v1/hosts")) return this.#hosts(seen, { id, action }, response);
     if (url.pathname === "/v1/vms" && method === "POST") return this.#submit(seen, response);
     if (url.pathname === "/v1/vms") return this.#list(seen, response);
     const vm = this.vms.get(id);
@@ -185,11 +212,15 @@ export class FakeApi implements AsyncDisposable {
       return sendProblem(response, "not_retryable", `the VM is ${vm.state}`);
     if (action === "retry") this.change(id, { state: "queued" });
     if (method === "DELETE") this.change(id, { state: "removed" });
-    const { tail: _tail, ...view } = this.vms.get(id) ?? vm;
+    const { tail: _tail, forensics: _forensics, ...view } = this.vms.get(id) ?? vm;
     sendJson(response, method === "GET" ? 200 : 202, method === "GET" ? vm : VmView.parse(view));
   }
 
-  #hosts({ method }: SeenRequest, id: string, response: ServerResponse): void {
+  #hosts(
+    { method, query }: SeenRequest,
+    { id, action }: { id: string; action: string | undefined },
+    response: ServerResponse,
+  ): void {
     const host = this.hosts.get(id);
     if (id === "") {
       const items = [...this.hosts.values()].map(({ vmIds: _vmIds, ...view }) => view);
@@ -198,6 +229,12 @@ export class FakeApi implements AsyncDisposable {
       sendProblem(response, "host_not_found", `there is no host ${id}`);
     } else if (method === "GET") {
       sendJson(response, 200, host);
+    } else if (action !== undefined) {
+      const states = { cordon: "cordoned", drain: "draining", evacuate: "evacuating", resume: "open" } as const;
+      const state = states[action as keyof typeof states]; // the command line asks for nothing else
+      const said = { since: "2026-11-23T19:00:00.000Z", by: "local", note: query.get("note") };
+      this.hosts.set(id, HostDetail.parse({ ...host, admission: { ...host.admission, ...said, state } }));
+      sendJson(response, 200, this.hosts.get(id));
     } else if (host.status === "live") {
       sendProblem(response, "host_alive", `host ${id} lives`);
     } else {
@@ -218,8 +255,8 @@ export class FakeApi implements AsyncDisposable {
       spec: { ...(name && { name }), ...(labels && { labels }), ...(ttl && { ttl }) },
     });
     this.emit(vm.id, "vm.queued", { pool: "default", reason: "accepted" });
-    const { tail: _tail, ...view } = vm;
-    sendJson(response, 202, VmAccepted.parse({ ...view, replayed: false }));
+    const { tail: _tail, forensics: _forensics, ...view } = vm;
+    sendJson(response, 202, VmAccepted.parse({ ...view, replayed: false, warnings: this.warnings }));
     setImmediate(() => this.#onSubmit(vm));
   }
 
@@ -228,7 +265,7 @@ export class FakeApi implements AsyncDisposable {
     const all = [...this.vms.values()].filter((vm) => states.length === 0 || states.includes(vm.state));
     const from = Number(query.get("cursor") ?? 0);
     const to = from + Number(query.get("limit") ?? 50);
-    const items = all.slice(from, to).map(({ tail: _tail, ...view }) => VmView.parse(view));
+    const items = all.slice(from, to).map(({ tail: _tail, forensics: _forensics, ...view }) => VmView.parse(view));
     sendJson(response, 200, { items, next: to < all.length ? String(to) : null });
   }
 

@@ -4,6 +4,7 @@ import { FakeApi, hostDetail } from "./fake-api.ts";
 import { type CliSetting, runCli } from "./run-cli.ts";
 
 const VM = "3f2a91c4-1111-4222-8333-444455556666";
+const OPEN = hostDetail().admission;
 let api: FakeApi;
 
 beforeEach(async () => {
@@ -32,13 +33,22 @@ test("hosts gives a table", async () => {
     leaseLeftMs: null,
   });
   add({ id: "host-c", status: "away", awayUntil: "2026-11-23T20:02:00.000Z", silentSince: "2026-11-23T19:01:30.000Z" });
+  add({ id: "host-d", vms: 2, admission: { ...OPEN, state: "draining", heeded: true, note: "memory errors" } });
+  add({
+    id: "host-e",
+    status: "gone",
+    admission: { ...OPEN, state: "cordoned" },
+    silentSince: "2026-11-23T19:01:30.000Z",
+  });
   const { out, exitCode } = await run(["hosts"]);
   expect(exitCode).toBe(0);
   expect(out.split("\n")).toEqual([
-    "HOST    STATUS  VMS  WHEN LOST       VERSION  SINCE  NOTE",
-    "host-a  live    3/4  rerun after 5m  1.2.3      62m  takes no VM for 10m",
-    "host-b  lost      1  hold            1.2.3       2h",
-    "host-c  away    0/4  rerun after 5m  1.2.3      30s  back in 60m",
+    "HOST    STATUS  VMS  WANTED    WHEN LOST       VERSION  SINCE  NOTE",
+    "host-a  live    3/4            rerun after 5m  1.2.3      62m  no VMs for 10m",
+    "host-b  lost      1            hold            1.2.3       2h",
+    "host-c  away    0/4            rerun after 5m  1.2.3      30s  back in 60m",
+    "host-d  live    2/4  draining  rerun after 5m  1.2.3      62m  memory errors",
+    "host-e  gone    0/4  cordoned  rerun after 5m  1.2.3      30s",
     "",
   ]);
 });
@@ -50,6 +60,32 @@ test("hosts with an id shows one with its VMs and the way out when it is gone", 
   expect(out).toContain("60s ago for the last time");
   expect(out).toContain(VM);
   expect(out).toContain("drover hosts forget host-a");
+});
+
+test("hosts get shows what is wanted of a host, its machine and its ports", async () => {
+  const said = {
+    since: "2026-11-23T18:57:00.000Z",
+    by: "ann",
+    note: "memory errors",
+    evacuatesAt: "2026-11-23T19:27:00.000Z",
+  };
+  add({ vms: 2, portsTaken: 2, admission: { ...OPEN, ...said, state: "draining" } });
+  for (const words of [["get", "host-a"], ["describe", "host-a"], ["host-a"]]) {
+    const { out } = await run(["hosts", ...words]);
+    const text = out.replace(/\s+/g, " ");
+    for (const part of [
+      "host-a is draining: 2 VMs left; what is left is evacuated in 25m 0s; said 5m ago by ann: memory errors",
+      "6100-6200, 2 taken on this machine",
+      "4 slots, 101 ports left",
+      "256 GiB, 8 GiB of it kept back, 200 GiB left for VMs",
+      "large=64 GiB",
+      "zone=a",
+      "AMD EPYC 9354, 64 cores",
+      "QEMU 10.0.3, kernel 6.12.43, booted 3d ago",
+    ])
+      expect(text).toContain(part);
+    for (const line of out.split("\n")) expect(line.length, line).toBeLessThanOrEqual(80);
+  }
 });
 
 test("hosts with --json gives what the API says", async () => {
@@ -65,6 +101,83 @@ test("hosts says so when there is none, and ends with 3 for one that nobody has"
   const unknown = await run(["hosts", "host-z"]);
   expect(unknown.exitCode).toBe(3);
   expect(unknown.err).toContain("drover hosts");
+});
+
+describe("what can be wanted of a host", () => {
+  test("is said, answered with one sentence, and told as JSON where that is asked for", async () => {
+    add({ vms: 3 });
+    expect((await run(["hosts", "cordon", "host-a", "--note", "memory errors"])).out).toBe(
+      "host-a takes no new VM; it has 3 VMs\n",
+    );
+    expect(api.hosts.get("host-a")?.admission).toMatchObject({ state: "cordoned", note: "memory errors" });
+    expect((await run(["hosts", "drain", "host-a", "--evacuate-after", "30m"])).out).toBe(
+      "host-a is draining: 3 VMs left\n",
+    );
+    expect(api.seen.at(-1)?.query.get("timeout")).toBe("30m");
+    const resumed = await run(["hosts", "resume", "host-a", "--json"]);
+    expect(HostDetail.parse(JSON.parse(resumed.out)).admission.state).toBe("open");
+    expect((await run(["hosts", "resume", "host-z"])).exitCode).toBe(3);
+    expect((await run(["hosts", "drain", "host-a", "--evacuate-after", "soon"])).exitCode).toBe(2);
+  });
+
+  test("says when its worker has not heard it, and when it will", async () => {
+    const unheard = { ...OPEN, heeded: false };
+    add({ admission: unheard });
+    expect((await run(["hosts", "cordon", "host-a"])).out).toContain("(its worker has not heard it yet)");
+    add({ status: "away", admission: unheard });
+    expect((await run(["hosts", "cordon", "host-a"])).out).toContain(
+      "(it is away: its worker hears it when it is back)",
+    );
+  });
+
+  test("evacuating asks first where there are VMs, and needs --yes where nobody is to be asked", async () => {
+    add({ vms: 2 });
+    const asked = await run(["hosts", "evacuate", "host-a"], { answer: "n" });
+    expect([asked.exitCode, api.hosts.get("host-a")?.admission.state]).toEqual([1, "open"]);
+    expect(asked.err).toContain("Stop its 2 VMs on host-a");
+    expect((await run(["hosts", "evacuate", "host-a"])).exitCode).toBe(2);
+    const done = await run(["hosts", "evacuate", "host-a", "--yes"]);
+    expect([done.exitCode, done.out]).toEqual([0, "host-a is being evacuated: 2 VMs left\n"]);
+    add({ id: "host-b" });
+    expect((await run(["hosts", "evacuate", "host-b"])).exitCode, "there is nothing to lose").toBe(0);
+  });
+
+  test("--wait says what has changed, and ends when the host has no VM", async () => {
+    add({ vms: 2 });
+    const looks = [
+      { vms: 1, held: 1 },
+      { vms: 0, done: true },
+    ];
+    api.override = ({ method }, _response) => {
+      const look = method === "GET" ? looks.shift() : undefined;
+      const host = api.hosts.get("host-a");
+      if (look === undefined || host === undefined) return undefined;
+      const { vms, ...rest } = look;
+      add({ ...host, vms, admission: { ...host.admission, ...rest } });
+      return undefined;
+    };
+    const { out, err, exitCode } = await run(["hosts", "evacuate", "host-a", "--yes", "--wait"]);
+    expect([exitCode, out]).toEqual([0, "host-a is evacuated: it has no VM\n"]);
+    expect(err).toBe(
+      "host-a is being evacuated: 2 VMs left\nhost-a is being evacuated: 1 VM left, 1 of which no other live host could take\n",
+    );
+  });
+
+  test("--wait ends with 1 when somebody wants the host otherwise or it is lost, with 5 when the time is over", async () => {
+    add({ vms: 2 });
+    api.override = ({ method }) => {
+      if (method === "GET") add({ vms: 2, admission: { ...OPEN, by: "bob" } });
+      return undefined;
+    };
+    const resumed = await run(["hosts", "drain", "host-a", "--wait"]);
+    expect([resumed.exitCode, resumed.err]).toEqual([1, expect.stringContaining("bob wants host host-a otherwise")]);
+    api.override = () => undefined;
+    add({ status: "lost", vms: 2 });
+    const lost = await run(["hosts", "drain", "host-a", "--wait"]);
+    expect([lost.exitCode, lost.err]).toEqual([1, expect.stringContaining("drover hosts forget host-a")]);
+    add({ vms: 2 });
+    expect((await run(["hosts", "drain", "host-a", "--wait", "--timeout", "50ms"])).exitCode).toBe(5);
+  });
 });
 
 describe("hosts forget", () => {

@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import { formatAge, formatSpan } from "../../../src/cli/render/age.ts";
 import { ConsoleFilter, consoleLines } from "../../../src/cli/render/console-text.ts";
 import { eventText } from "../../../src/cli/render/event-text.ts";
-import { renderHost, renderHostTable } from "../../../src/cli/render/host-text.ts";
+import { renderHost } from "../../../src/cli/render/host-detail.ts";
+import { renderHostTable } from "../../../src/cli/render/host-text.ts";
 import { LogText } from "../../../src/cli/render/log-text.ts";
 import { createPaint, wantsColour } from "../../../src/cli/render/paint.ts";
 import { shortIdLength } from "../../../src/cli/render/short-id.ts";
@@ -13,6 +14,7 @@ import { renderVmDetail } from "../../../src/cli/render/vm-detail.ts";
 import { renderVmTable } from "../../../src/cli/render/vm-table.ts";
 import { CAUSE_CODES } from "../../../src/contract/causes.ts";
 import { HOST_STATUSES } from "../../../src/contract/host-view.ts";
+import { HOST_WISHES } from "../../../src/contract/host-wish.ts";
 import { type CloudEvent, EVENT_CATALOGUE, VM_EVENT_TYPES } from "../../../src/contract/vm-event.ts";
 import { VM_STATES } from "../../../src/contract/vm-state.ts";
 import { hostDetail, vmDetail } from "./fake-api.ts";
@@ -103,10 +105,25 @@ const anyHost = fc
     away: fc.boolean(),
     open: fc.boolean(),
     message: text,
+    wanted: fc.constantFrom(...HOST_WISHES),
+    heeded: fc.boolean(),
+    done: fc.boolean(),
   })
-  .map(({ lost, away, open, message, ...rest }) =>
+  .map(({ lost, away, open, message, wanted, heeded, done, ...rest }) =>
     hostDetail({
       ...rest,
+      admission: {
+        state: wanted,
+        since: "2026-11-23T18:00:00.000Z",
+        by: message,
+        note: message,
+        evacuatesAt: open ? "2026-11-23T20:00:00.000Z" : null,
+        heeded,
+        done,
+        held: 3,
+      },
+      labels: { zone: message, [message]: "a" },
+      machine: { cpu: message, cores: 2, kernel: message, qemu: message, bootedAt: "2026-11-20T18:00:00.000Z" },
       policy: lost === undefined ? null : { lost, lostAfterMs: 7_200_000, onPartition: "stop" },
       awayUntil: away ? "2026-11-23T20:00:00.000Z" : null,
       silentSince: "2026-11-23T18:00:00.000Z",
@@ -241,6 +258,13 @@ test("every type of event has a sentence, and data of a newer version are shown 
     state: "running",
     currentEpoch: 3,
     unverified: true,
+    outcome: "failed",
+    total: 5,
+    completed: 4,
+    failed: 1,
+    expired: 0,
+    removed: 0,
+    skipped: 0,
   };
   const reasons: Record<string, string> = {
     "vm.queued": "requeued",

@@ -274,6 +274,7 @@ describe("warnings", () => {
     expect(listensAt({ MANAGER_GRPC_URL: "h:7005", MANAGER_GRPC_HOST: "0.0.0.0" })).toBe("0.0.0.0 7001");
     expect(valuesOf({ MANAGER_GRPC_URL: "localhost:7005" }).get("MANAGER_GRPC_PORT")).toBe("7005");
     expect(reservedPorts(loadConfig({ MANAGER_GRPC_URL: "h:6150" }).config)).toEqual([6150]);
+    expect(reservedPorts(loadConfig({ DROVER_WORKER_METRICS: "127.0.0.1:6151" }).config)).toEqual([6151]);
     expect(warningsOf({ MANAGER_GRPC_URL: "h:1", MANAGER_GRPC_PORT: "7002" })).toEqual({
       MANAGER_GRPC_URL:
         "Has no effect here, because MANAGER_GRPC_PORT is set; cocos-cli reads it as the address to call.",

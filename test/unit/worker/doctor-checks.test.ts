@@ -37,7 +37,14 @@ const HOST: HostFacts = {
     freeBytes: 50 * GIB,
     freeInodes: 1_000_000,
   },
-  memory: { totalBytes: 32 * GIB, perVmBytes: 2 * GIB, maxVms: 10 },
+  placement: {
+    totalBytes: 32 * GIB,
+    reservedBytes: GIB,
+    maxVms: 10,
+    ownSize: { name: "", bytes: 2 * GIB, holds: 15 },
+    classes: [],
+    labels: {},
+  },
   ports: { total: 101, foreign: [] },
 };
 
@@ -48,6 +55,7 @@ function ofHost(over: Partial<HostFacts>): readonly string[] {
 }
 
 const dir = (over: Partial<HostFacts["stateDir"]>) => ({ stateDir: { ...HOST.stateDir, ...over } });
+const sized = (over: Partial<HostFacts["placement"]>) => ({ placement: { ...HOST.placement, ...over } });
 const kvm = (over: Partial<HostFacts["kvm"]>) => ({ kvm: { ...HOST.kvm, ...over } });
 const qemu = (over: Partial<HostFacts["qemu"]>) => ({ qemu: { ...HOST.qemu, ...over } });
 
@@ -72,9 +80,20 @@ test.each<[string, Partial<HostFacts>, readonly string[]]>([
   ["little space", dir({ freeBytes: 2 * GIB }), ["warning disk_space"]],
   ["few inodes", dir({ freeInodes: 12 }), ["warning disk_space"]],
   ["inodes that are not counted", dir({ freeInodes: undefined }), []],
-  ["too large a VM", { memory: { ...HOST.memory, perVmBytes: 64 * GIB } }, ["problem memory"]],
-  ["too many VMs", { memory: { ...HOST.memory, maxVms: 17 } }, ["warning memory"]],
-  ["as many VMs as fit", { memory: { ...HOST.memory, maxVms: 0 } }, []],
+  ["too large a VM", sized({ ownSize: { name: "", bytes: 64 * GIB, holds: 0 } }), ["problem memory"]],
+  ["too many VMs", sized({ maxVms: 17 }), ["warning memory"]],
+  [
+    "too many VMs where memory is not counted",
+    sized({ maxVms: 17, ownSize: { name: "", bytes: 2 * GIB, holds: null } }),
+    ["warning memory"],
+  ],
+  ["as many VMs as fit", sized({ maxVms: 0 }), []],
+  [
+    "a memory class that is too large",
+    sized({ classes: [{ name: "huge", bytes: 64 * GIB, holds: 0 }] }),
+    ["problem memory_classes"],
+  ],
+  ["classes and labels", sized({ classes: [{ name: "small", bytes: GIB, holds: 29 }], labels: { zone: "a" } }), []],
   ["some foreign ports", { ports: { total: 101, foreign: [6_100] } }, ["warning ports"]],
   ["nothing but foreign ports", { ports: { total: 1, foreign: [6_100] } }, ["problem ports"]],
 ])("%s", (_name, over, expected) => {
@@ -90,6 +109,7 @@ const SERVER: RedisServerFacts = {
   aof: true,
   aofWriteFailed: false,
   snapshotFailed: false,
+  evictedKeys: 0,
   appendfsync: "everysec",
   cluster: false,
 };

@@ -11,8 +11,8 @@ function openLoop() {
   const clock = new FakeClock();
   let endWait: () => void = () => undefined;
   const loop = new FetchLoop({
-    pools: { gpu: [], others: ["default"] },
-    isGpuFree: () => false,
+    pools: { served: { gpu: [], others: ["default"] }, look: async () => false, expectNew: () => undefined },
+    fitting: (pools) => pools,
     claims: { fetch: async () => undefined, nextDelayedAtMs: async () => undefined },
     waiter: {
       wait: () =>

@@ -24,8 +24,12 @@ function openLoop(jobs: Record<string, number>, gpuIsFree: () => boolean) {
   };
   let endWait: () => void = () => undefined;
   const loop = new FetchLoop({
-    pools: { gpu: ["a+gpu", "b+gpu"], others: ["a", "b"] },
-    isGpuFree: gpuIsFree,
+    pools: {
+      served: { gpu: ["a+gpu", "b+gpu"], others: ["a", "b"] },
+      look: async () => false,
+      expectNew: () => undefined,
+    },
+    fitting: (pools) => pools.filter((pool) => gpuIsFree() || !pool.endsWith("+gpu")),
     claims: {
       nextDelayedAtMs: async () => undefined,
       async fetch(pool): Promise<ClaimedJob | undefined> {
@@ -118,7 +122,7 @@ test("a VM is confidential where its host is, unless its request says never", ()
 });
 
 test("no VM is launched with less than its request needs, whatever queue it came from", () => {
-  const plain = { tee: { kind: "none" }, gpu: false } as const;
+  const plain = { tee: { kind: "none" }, gpu: false, memory: { size: "2G", bytes: 2 ** 31 } } as const;
   const refusal = (spec: VmSpec) => {
     try {
       assertServed(spec, plain);

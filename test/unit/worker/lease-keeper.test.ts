@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import { expect, test } from "vitest";
-import type { HostDescription, TakeOutcome } from "../../../src/queue/host-registry.ts";
+import type { HostDescription } from "../../../src/queue/host-description.ts";
+import type { TakeOutcome } from "../../../src/queue/host-registry.ts";
 import { LeaseKeeper } from "../../../src/worker/lease-keeper.ts";
 import { FakeClock } from "../../helpers/fake-clock.ts";
 import { hostDescription } from "../../helpers/host-descriptions.ts";

@@ -34,8 +34,8 @@ test("what is fetched when there is no room any more, or Redis was away meanwhil
   let hasRoom = true;
   const seen: string[] = [];
   const loop = new FetchLoop({
-    pools: { gpu: [], others: ["default"] },
-    isGpuFree: () => false,
+    pools: { served: { gpu: [], others: ["default"] }, look: async () => false, expectNew: () => undefined },
+    fitting: (pools) => pools,
     claims: {
       nextDelayedAtMs: async () => undefined,
       async fetch() {

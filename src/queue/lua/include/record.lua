@@ -20,12 +20,16 @@ local function writeFields(recordKey, fields)
   end
 end
 
--- The event of a move, with the next number of this VM. State and event change in one script or not at all.
+--#include batch
+
+-- The event of a move, with the next number of this VM: the last step of a move, because the VM's batch counts it by
+-- what the record says now. State, event and count change in one script or not at all.
 local function emit(recordKey, eventsKey, vmId, type, dataJson, eventsMax, now)
   local seq = redis.call("HINCRBY", recordKey, "seq", 1)
-  local owner = redis.call("HGET", recordKey, "owner")
+  local of = redis.call("HMGET", recordKey, "owner", "batch")
   redis.call("XADD", eventsKey, "MAXLEN", "~", eventsMax, "*",
-    "type", type, "vm", vmId, "owner", owner, "seq", seq, "at", digits(now), "data", dataJson)
+    "type", type, "vm", vmId, "owner", of[1], "seq", seq, "at", digits(now), "data", dataJson)
+  if of[2] then countVm(recordKey, prefixOf(eventsKey), now) end
   return seq
 end
 

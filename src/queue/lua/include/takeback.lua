@@ -1,10 +1,11 @@
 -- Takes a VM back from an owner that is no more: its job leaves `active` for the queue, or for its end. Shared by REAP
--- and FORGET, whose scripts first prove that there is no owner. Needs `record`, `ports` and `fairness`.
+-- and FORGET, whose scripts first prove that there is no owner. Needs `record`, `ports`, `fairness` and
+-- `failures`.
 --   KEYS[1] record   KEYS[2] events   KEYS[3] prefix of the state sets   KEYS[4] mark   KEYS[5] job   KEYS[6] lock
 --   KEYS[7] active   KEYS[8] prioritized   KEYS[9] pc   KEYS[10] marker   KEYS[11] completed   KEYS[12] failed
 --   KEYS[13] deadlines   KEYS[14] expiry   KEYS[15] box   KEYS[16] console   KEYS[17] ports   KEYS[18] ports-lru
 --   args { vmId, host, stateId, ats, lock, waiting, final, booting = states, cause, reason, queuedEvent, poison =
---          { crashes, windowMs, cause }, endMarked, unverified, launchesKept, keep = { completedMs, failedMs,
+--          { crashes, windowMs, cause }, endMarked, unverified, launchesKept, forensicsKept, keep = { completedMs, failedMs,
 --          failedSecretsMs }, classes, classWidth, eventsMax }
 -- Returns what became of the VM:
 --   "changed"  somebody has moved job or record since the caller looked: nothing was done
@@ -92,7 +93,7 @@ local function takeBack(args, now)
   if (redis.call("GET", KEYS[6]) or "") ~= args.lock then return "changed" end
   if not redis.call("LPOS", KEYS[7], args.vmId) then return "changed" end
   local record = redis.call("HMGET", KEYS[1], "state", "host", "epoch", "token", "priority", "launches", "attemptsMade",
-    "crashes", "port", "launchedAtMs", "cause", "endReason")
+    "crashes", "port", "launchedAtMs", "cause", "endReason", "command")
   local state = record[1]
   if not state then return "no_record" end
 
@@ -141,6 +142,7 @@ local function takeBack(args, now)
   end
 
   redis.call("HSET", KEYS[1], "launches", withThisLaunch(args, record[6], launch(args.cause)))
+  keepLostLaunch(prefixOf(KEYS[2]), args.vmId, launch(args.cause), record[13], args.forensicsKept)
   dropLaunch(args.vmId, record[3])
   local crashes = contains(args.booting, state) and withThisCrash(args, record[8], now) or {}
   if #crashes > 0 then redis.call("HSET", KEYS[1], "crashes", cjson.encode(crashes)) end
@@ -149,6 +151,7 @@ local function takeBack(args, now)
     endVm(args, state, "failed", args.keep.failedMs, now)
     redis.call("HSET", KEYS[1], "endReason", args.poison.cause.code, "cause", cause)
     redis.call("PEXPIRE", KEYS[15], args.keep.failedSecretsMs)
+    noteFailed(KEYS[1], KEYS[3], args.vmId, now)
     intoFailed(args.vmId, cause, now)
     emit(KEYS[1], KEYS[2], args.vmId, "vm.failed", cjson.encode({ cause = args.poison.cause, host = args.host,
       epoch = tonumber(record[3]), attempt = tonumber(record[7] or "0"), exitCode = cjson.null }), args.eventsMax, now)
@@ -158,6 +161,7 @@ local function takeBack(args, now)
   setState(KEYS[1], KEYS[3], args.vmId, state, "queued", now)
   redis.call("HSET", KEYS[1], "endReason", args.reason, "cause", cjson.encode(args.cause))
   redis.call("HDEL", KEYS[1], "host", "token", "command", "runningAtMs", "readyAtMs", "retryAtMs")
+  noteRetried(KEYS[1], KEYS[3], args.vmId, cjson.encode(args.cause), args.host, now)
   intoQueue(args, record[5])
   showProgress(KEYS[5], cjson.encode({ state = "queued", reason = args.reason }))
   emit(KEYS[1], KEYS[2], args.vmId, "vm.queued", args.queuedEvent, args.eventsMax, now)

@@ -5,7 +5,7 @@ import { flag } from "./http-query.ts";
 import { BATCH_ITEMS_MAX, LIST_PAGE_DEFAULT, LIST_PAGE_MAX, NAME_MAX_CHARS } from "./limits.ts";
 import { Owner } from "./owner.ts";
 import { plainText, VmRequest } from "./vm-request.ts";
-import { FINAL_STATES, VM_STATES } from "./vm-state.ts";
+import { VM_STATES } from "./vm-state.ts";
 
 const time = z.iso.datetime();
 
@@ -145,8 +145,3 @@ export const BatchRetried = z.strictObject({
   batch: BatchView,
 });
 export type BatchRetried = z.infer<typeof BatchRetried>;
-
-/** Whether an item in this state moves no more by itself. */
-export function isEndedItem(state: BatchItem["state"]): boolean {
-  return state === "skipped" || FINAL_STATES.some((final) => final === state);
-}

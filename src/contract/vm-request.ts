@@ -60,7 +60,7 @@ export const duration = z.string().superRefine((value, context) => {
   }
 });
 
-export const labels = z
+const labels = z
   .record(
     z
       .string()

@@ -15,7 +15,7 @@ export async function inSpan<T>(span: Span, work: (span: Span) => Promise<T>): P
 }
 
 /** What a span says of an error: its code alone, since a message may hold what somebody has sent. */
-export function errorCode(error: unknown): string {
+function errorCode(error: unknown): string {
   if (error instanceof DroverError) return error.code;
   if (error instanceof LaunchFailure) return error.failure.code;
   return typeof error === "string" ? error : "internal"; // a stop rejects with its reason

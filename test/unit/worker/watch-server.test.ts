@@ -161,7 +161,10 @@ test("a guest that calls its host's loopback gets no metrics", async () => {
     [false, 200],
   ] as const) {
     using forwarder = await forwarderTo(port, asQemu);
-    expect((await ask(`http://127.0.0.1:${forwarder.port}`, "/metrics")).status).toBe(status);
+    // The process table is looked at five times a second at most.
+    await waitFor(async () => (await ask(`http://127.0.0.1:${forwarder.port}`, "/metrics")).status === status, {
+      what: `status ${status}`,
+    });
   }
   await watch.close();
 });

@@ -16,7 +16,7 @@ const PROGRAMS = [
   ...["node", "qemu-system-x86_64", "qemu-img", "redis-server", "redis-cli"],
   // What the shell scripts of drover and a person who looks into the container need.
   ...["sh", "cat", "ls", "mkdir", "chown", "chmod", "ln", "rm", "cp", "stat", "id", "env", "sleep"],
-  ...["setpriv", "prlimit", "getent"],
+  ...["setpriv", "prlimit", "getent", "nice", "sha256sum"],
 ];
 /** Firmware and key maps of QEMU, OVMF, and the names of users. */
 const FOLDERS = [

@@ -78,6 +78,7 @@ async function take(
   const { digest: text, isOf } = digest.finish({ keys, hasSecrets: sealsAny });
   const invalid = batchInvalid(intake, input.partial);
   if (invalid !== undefined) throw invalid;
+  if (sealsAny) assertOpenable(keys, deps.keyRing.current);
   const outcome =
     known === undefined
       ? await gate.run(() =>
@@ -101,6 +102,15 @@ async function take(
   const batch = await gate.run(() => batches.get(upload.batchId));
   if (batch === undefined) throw batchNotFound(upload.batchId); // deleted between two calls
   return { batch, replayed };
+}
+
+/** An upload takes minutes: what was sealed with a key that was taken out meanwhile could nobody open. */
+function assertOpenable(sealedWith: SecretKeys | undefined, now: SecretKeys | undefined): void {
+  if (sealedWith === undefined || now?.byId.has(sealedWith.sealingId)) return;
+  throw new DroverError(
+    "redis_unavailable",
+    `the key ${sealedWith.sealingId} that sealed the batch was taken out during the upload; nothing was accepted: send the batch again`,
+  );
 }
 
 /** An empty text in a request's own secrets hides a shared one, so that it is sealed as well. */

@@ -180,7 +180,16 @@ const STEPS: readonly Step[] = [
       if (record !== undefined) await queue.enqueue(record);
     },
   },
-  { does: "PREPARE", before: fetched, step: ({ launches }, job) => launches.prepare(identity(job), { tee: "none" }) },
+  {
+    does: "PREPARE",
+    before: fetched,
+    step: async ({ launches }, job) => {
+      const prepared = await launches.prepare(identity(job), { tee: "none" });
+      if (prepared.kind !== "prepared") return prepared;
+      // When it began to wait is another time in each of these worlds.
+      return { ...prepared, history: { ...prepared.history, queuedAtMs: typeof prepared.history.queuedAtMs } };
+    },
+  },
   {
     does: "PREPARE of a marked VM",
     before: async (parts) => [await fetched(parts), await remove(parts)][0],

@@ -14,11 +14,10 @@
 --#include failures
 local args = cjson.decode(ARGV[1])
 local now = nowMs()
-local function history(queuedAtMs)
+local function history()
   local fields = redis.call("HMGET", KEYS[1], "attempts", "attemptsMade", "hasSecrets", "launches", "deadlineAtMs", "avoid",
-    "crashes", "trace")
-  for i = 1, 8 do fields[i] = fields[i] or "" end
-  fields[9] = queuedAtMs or ""
+    "crashes", "trace", "queuedAtMs")
+  for i = 1, 9 do fields[i] = fields[i] or "" end
   return fields
 end
 local free = freePorts(KEYS[5], KEYS[7], args.range, now)
@@ -74,11 +73,11 @@ if tag > clock then redis.call("HSET", KEYS[9], class .. ":clock", digits(tag)) 
 if record[9] then leaveFailed(KEYS[1], KEYS[3], args.vmId) end
 setState(KEYS[1], KEYS[3], args.vmId, state, "preparing", now)
 redis.call("HSET", KEYS[1], "host", args.host, "epoch", args.epoch, "token", args.token, "port", port,
-  "launchedAtMs", digits(now))
+  "queuedAtMs", record[8], "launchedAtMs", digits(now))
 -- What an earlier launch has said of itself is in `launches`; here it would be read as this one's.
 redis.call("HDEL", KEYS[1], "cause", "result", "endReason", "retryAtMs", "runningAtMs", "readyAtMs", "command", "address")
 writeFields(KEYS[1], args.fields)
 showProgress(KEYS[10], args.progress)
 emit(KEYS[1], KEYS[2], args.vmId, "vm.preparing",
   cjson.encode({ host = args.host, epoch = args.epoch, port = port }), args.eventsMax, now)
-return { 1, port, freePorts(KEYS[5], KEYS[7], args.range, now), history(record[8]) }
+return { 1, port, freePorts(KEYS[5], KEYS[7], args.range, now), history() }

@@ -109,10 +109,10 @@ test("a fleet of the version before is upgraded host by host, its API last, and 
   const waiting = vms.at(-1) ?? "";
   expect((await fleet.get(waiting)).state).toBe("queued");
   const first = vms[0] ?? "";
-  await fetch(`${old}/v1/vms/${first}`, { method: "DELETE" });
+  await fetch(`${old}/v1/vms/${first}?force=true`, { method: "DELETE" });
   await fleet.until(first, "removed");
   await fleet.until(waiting, "running");
-  for (const vmId of vms) await fleet.remove(vmId);
+  for (const vmId of vms) await fleet.remove(vmId, "?force=true");
   for (const vmId of vms) await fleet.until(vmId, "removed");
   expect(vms.flatMap((vmId) => findByUuid(vmId))).toEqual([]);
 });
